@@ -1,0 +1,218 @@
+"""Discovery of storage backends, by entry point and through pluggy.
+
+A backend's distribution registers an entry point in the group ``pyworkflow.backends``: its
+name is a URL scheme, its value a light module with one hook implementation::
+
+    from pyworkflow_core.plugins import BackendInfo, hookimpl
+
+    @hookimpl
+    def pyworkflow_backend() -> BackendInfo:
+        return BackendInfo(open="my_package.backend:open_url", summary="…")
+
+The module is imported when its scheme is first used or listed; it must not import a driver.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.metadata
+import importlib.util
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import pluggy
+from msgspec import Struct
+
+from .errors import (
+    BrokenBackendError,
+    ConfigurationError,
+    DuplicateBackendError,
+    MissingDriverError,
+    UnknownBackendError,
+)
+from .storage import StorageBackend
+
+GROUP = "pyworkflow.backends"
+
+hookspec = pluggy.HookspecMarker("pyworkflow")
+hookimpl = pluggy.HookimplMarker("pyworkflow")
+
+
+class BackendInfo(Struct, frozen=True, kw_only=True):
+    """What a plugin says of its backend without importing it.
+
+    Attributes:
+        open: ``module:function``; the function takes the URL and returns a `StorageBackend`.
+        summary: one line for people.
+        example: a URL to copy.
+        extra: the extra of ``pyworkflow-core``, or the requirement, that brings the drivers.
+        drivers: modules that must be importable; checked before `open` is imported.
+    """
+
+    open: str
+    summary: str = ""
+    example: str = ""
+    extra: str = ""
+    drivers: tuple[str, ...] = ()
+
+
+class ListedBackend(Struct, frozen=True, kw_only=True):
+    """One installed backend, usable or not.
+
+    Attributes:
+        scheme: the URL scheme it answers to.
+        distribution: who registered it, with its version.
+        summary: one line for people.
+        example: a URL to copy.
+        problem: why it cannot be used; empty if it can.
+    """
+
+    scheme: str
+    distribution: str
+    summary: str = ""
+    example: str = ""
+    problem: str = ""
+
+
+class BackendSpec:
+    """The hooks that a backend plugin may implement."""
+
+    @hookspec(firstresult=True)
+    def pyworkflow_backend(self) -> BackendInfo:  # type: ignore[empty-body]
+        """Describe the backend of this plugin."""
+
+
+def open_storage(url: str) -> StorageBackend:
+    """Make a handle for the storage that `url` names. It connects on first use.
+
+    Args:
+        url: ``scheme:…``; the scheme, without a ``+driver`` part, picks the backend. A
+            scheme with ``+`` that is itself registered wins.
+
+    Raises:
+        UnknownBackendError: nothing installed answers to the scheme.
+        DuplicateBackendError: two distributions do.
+        BrokenBackendError: the plugin cannot be imported.
+        MissingDriverError: its driver is not installed.
+        ConfigurationError: the URL has no scheme.
+    """
+    scheme, colon, _ = url.partition(":")
+    scheme = scheme.lower()
+    if not colon or not scheme:
+        raise ConfigurationError(
+            f"{_redact(url)!r} is not a storage URL: it has no scheme. For a folder write 'file:///absolute/path'."
+        )
+    entries = _entry_points()
+    name = scheme if scheme in entries else scheme.partition("+")[0]
+    if name not in entries:
+        raise UnknownBackendError(_unknown(scheme, sorted(entries)))
+    info = _load(name, entries[name])
+    _check_drivers(name, info)
+    backend = _resolve(name, info)(url)
+    if not isinstance(backend, StorageBackend):
+        raise BrokenBackendError(
+            f"storage backend {name!r}: {info.open} returned {type(backend).__name__}, not a StorageBackend"
+        )
+    return backend
+
+
+def list_backends() -> list[ListedBackend]:
+    """Every installed backend, by scheme, without importing a driver. Broken ones say why."""
+    return [_describe(name, found) for name, found in sorted(_entry_points().items())]
+
+
+def _describe(name: str, found: list[importlib.metadata.EntryPoint]) -> ListedBackend:
+    owner = ", ".join(_owner(e) for e in found)
+    try:
+        info = _load(name, found)
+    except ConfigurationError as error:
+        return ListedBackend(scheme=name, distribution=owner, problem=str(error))
+    problem = ""
+    try:
+        _check_drivers(name, info)
+    except MissingDriverError as error:
+        problem = str(error)
+    return ListedBackend(
+        scheme=name, distribution=owner, summary=info.summary, example=info.example, problem=problem
+    )
+
+
+def _entry_points() -> dict[str, list[importlib.metadata.EntryPoint]]:
+    found: dict[str, list[importlib.metadata.EntryPoint]] = {}
+    for entry in importlib.metadata.entry_points(group=GROUP):
+        same = found.setdefault(entry.name, [])
+        # An installed and an editable copy of one distribution list the same entry twice.
+        if all(_owner_name(entry) != _owner_name(e) or entry.value != e.value for e in same):
+            same.append(entry)
+    return found
+
+
+def _owner_name(entry: importlib.metadata.EntryPoint) -> str:
+    return entry.dist.name if entry.dist is not None else "unknown distribution"
+
+
+def _owner(entry: importlib.metadata.EntryPoint) -> str:
+    version = f" {entry.dist.version}" if entry.dist is not None else ""
+    return _owner_name(entry) + version
+
+
+def _load(name: str, found: list[importlib.metadata.EntryPoint]) -> BackendInfo:
+    if len(found) > 1:
+        raise DuplicateBackendError(
+            f"storage backend {name!r} is registered by {' and by '.join(_owner(e) for e in found)}; "
+            "uninstall one of them"
+        )
+    entry = found[0]
+    try:
+        module = entry.load()
+    except Exception as error:
+        raise BrokenBackendError(
+            f"storage backend {name!r} of {_owner(entry)} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+    manager = pluggy.PluginManager("pyworkflow")
+    manager.add_hookspecs(BackendSpec)
+    manager.register(module, name=name)
+    info = manager.hook.pyworkflow_backend()
+    if not isinstance(info, BackendInfo):
+        raise BrokenBackendError(
+            f"storage backend {name!r} of {_owner(entry)}: {entry.value} has no @hookimpl function "
+            "pyworkflow_backend() that returns a BackendInfo"
+        )
+    return info
+
+
+def _check_drivers(name: str, info: BackendInfo) -> None:
+    for driver in info.drivers:
+        if importlib.util.find_spec(driver.partition(".")[0]) is None:
+            need = f"pyworkflow-core[{info.extra}]" if info.extra.isidentifier() else info.extra or driver
+            raise MissingDriverError(
+                f"storage backend {name!r} needs {driver!r}, which is not installed: pip install '{need}'"
+            )
+
+
+def _resolve(name: str, info: BackendInfo) -> Callable[[str], StorageBackend]:
+    module, _, attribute = info.open.partition(":")
+    try:
+        factory = getattr(importlib.import_module(module), attribute)
+    except Exception as error:
+        raise BrokenBackendError(
+            f"storage backend {name!r}: {info.open} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+    return factory  # type: ignore[no-any-return]
+
+
+def _unknown(scheme: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(scheme, names, 1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    have = ", ".join(names) or "none"
+    return f"no storage backend answers to {scheme!r}.{hint} Installed: {have}."
+
+
+def _redact(url: str) -> str:
+    """The URL without the user's name and password."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url.partition(":")[0] + ":…"
+    return url if "@" not in parts.netloc else url.replace(parts.netloc, "…@" + parts.netloc.rpartition("@")[2])

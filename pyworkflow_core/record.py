@@ -1,0 +1,289 @@
+"""The run record: a small projection of a run's log, and the fold that makes it.
+
+A backend stores the record in the same atomic step as the events, or derives it from them
+with `evolve`; it never looks into events itself. The record can be rebuilt from the log at
+any time. It stays small: inputs, results and whatever can grow stay in the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from .errors import LimitExceeded, MalformedValueError
+from .events import Event, decode_body
+from .payloads import (
+    CancellationRequested,
+    HookReceived,
+    Payload,
+    RunRecovered,
+    StepCompleted,
+    WorkflowCancelled,
+    WorkflowCompleted,
+    WorkflowFailed,
+    WorkflowInterrupted,
+    WorkflowResumed,
+    WorkflowStarted,
+    WorkflowSuspended,
+)
+
+MAX_RECORD_BYTES = 2048
+MAX_ATTRIBUTE_BYTES = 512
+
+
+class RunStatus(StrEnum):
+    """What a run is doing."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    CANCELLED = "cancelled"
+    CONTINUED_AS_NEW = "continued_as_new"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a run in this status has ended."""
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset(
+    {
+        RunStatus.COMPLETED,
+        RunStatus.FAILED,
+        RunStatus.INTERRUPTED,
+        RunStatus.CANCELLED,
+        RunStatus.CONTINUED_AS_NEW,
+    }
+)
+
+
+class RunDetail(Struct, frozen=True, gc=False, omit_defaults=True):
+    """The record's `rest`: what the fold needs, and what a listing shows beside the columns.
+
+    Attributes:
+        owner: token of the process that drives, or drove, the run.
+        recoveries: times the run was taken up without progress since.
+        max_recoveries: how many are allowed.
+        started_at: when it first ran, in microseconds.
+        ended_at: when it ended.
+        cancel_requested: whether a cancellation request is in the log.
+        idempotency_key: the key it was started with.
+        workflow_version: version of the definition that it is pinned to.
+        depth: nesting depth.
+        tags: labels from the definition.
+    """
+
+    owner: str | None = None
+    recoveries: int = 0
+    max_recoveries: int = 3
+    started_at: int | None = None
+    ended_at: int | None = None
+    cancel_requested: bool = False
+    idempotency_key: str | None = None
+    workflow_version: str | None = None
+    depth: int = 0
+    tags: tuple[str, ...] = ()
+
+
+_encode_detail = msgspec.json.Encoder().encode
+_decode_detail = msgspec.json.Decoder(RunDetail).decode
+
+
+class RunRecord(Struct, frozen=True, gc=False, kw_only=True):
+    """Where a run stands after its last event.
+
+    Attributes:
+        run_id: the run.
+        incarnation: drawn when the run was created; a deleted and reused id gets another.
+        head: sequence number of the last event.
+        status: what it is doing.
+        workflow: the workflow's name; empty for a log that is not a workflow's.
+        queue: whose workers may claim it.
+        priority: 0 is claimed first.
+        created_at: time of the first event, in microseconds since 1970.
+        updated_at: time of the last event.
+        wake_at: when it is due; None if it waits for somebody, or has ended.
+        parent: run id of the parent.
+        attributes: exact-match attributes.
+        rest: an encoded `RunDetail`, opaque to backends.
+    """
+
+    run_id: str
+    incarnation: str
+    head: int
+    status: RunStatus = RunStatus.PENDING
+    workflow: str = ""
+    queue: str = "default"
+    priority: int = 5
+    created_at: int = 0
+    updated_at: int = 0
+    wake_at: int | None = None
+    parent: str | None = None
+    attributes: dict[str, str] = {}  # noqa: RUF012 - msgspec copies defaults
+    rest: bytes = b"{}"
+
+    @property
+    def detail(self) -> RunDetail:
+        """The decoded `rest`."""
+        return _decode_detail(self.rest)
+
+
+def evolve(record: RunRecord | None, events: Iterable[Event], *, incarnation: str = "") -> RunRecord:
+    """Fold `events` into `record`; the one place that says what an event does to a run.
+
+    Args:
+        record: the record before them; None if they are the run's first.
+        events: the next events of the run, in order and without a gap.
+        incarnation: the run's incarnation, needed where `record` is None.
+
+    Raises:
+        ValueError: there is no event, or one of another run or at another position.
+        MalformedValueError: an event's body is not readable.
+    """
+    fields: dict[str, Any] | None = None
+    detail: dict[str, Any] = {}
+    head = record.head if record is not None else 0
+    run_id = record.run_id if record is not None else None
+    for event in events:
+        head += 1
+        if event.sequence != head or (run_id is not None and event.run_id != run_id):
+            raise ValueError(
+                f"event {event.sequence} of run {event.run_id!r} does not follow {head - 1} of {run_id!r}"
+            )
+        run_id = event.run_id
+        envelope = decode_body(event.body)
+        if fields is None:
+            fields = {}
+            if record is None:
+                fields["created_at"] = envelope.at
+                fields["wake_at"] = None
+        fields["updated_at"] = envelope.at
+        _apply(record, fields, detail, envelope.data, envelope.at)
+    if fields is None or run_id is None:
+        raise ValueError("a record cannot evolve by no events")
+    fields["head"] = head
+    if detail:
+        old = record.detail if record is not None else RunDetail()
+        fields["rest"] = _encode_detail(msgspec.structs.replace(old, **detail))
+    if record is None:
+        return RunRecord(run_id=run_id, incarnation=incarnation, **fields)
+    return msgspec.structs.replace(record, **fields)
+
+
+def _apply(
+    record: RunRecord | None,
+    fields: dict[str, Any],
+    detail: dict[str, Any],
+    data: Payload | Any,
+    at: int,
+) -> None:
+    """Write what one payload changes into `fields` and `detail`."""
+    cls = data.__class__
+    if cls is StepCompleted:
+        if detail.get("recoveries", record.detail.recoveries if _may_recover(record) else 0):
+            detail["recoveries"] = 0
+    elif cls is WorkflowStarted:
+        _apply_started(fields, detail, data, at)
+    elif cls is WorkflowSuspended:
+        fields["status"] = RunStatus.SUSPENDED
+        fields["wake_at"] = data.wake_at
+    elif cls is WorkflowResumed or cls is RunRecovered:
+        fields["status"] = RunStatus.RUNNING
+        fields["wake_at"] = at
+        detail["owner"] = data.owner
+        if _unstarted(record, detail):
+            detail["started_at"] = at
+        if cls is RunRecovered:
+            detail["recoveries"] = data.count
+    elif cls is HookReceived or cls is CancellationRequested:
+        status = fields.get("status", record.status if record is not None else RunStatus.PENDING)
+        if cls is CancellationRequested:
+            detail["cancel_requested"] = True
+        if status not in _TERMINAL:
+            wake = fields.get("wake_at", record.wake_at if record is not None else None)
+            fields["wake_at"] = at if wake is None else min(wake, at)
+    elif cls in _ENDS:
+        fields["status"] = _ENDS[cls]
+        fields["wake_at"] = None
+        detail["ended_at"] = at
+
+
+_ENDS: dict[type[Any], RunStatus] = {
+    WorkflowCompleted: RunStatus.COMPLETED,
+    WorkflowFailed: RunStatus.FAILED,
+    WorkflowCancelled: RunStatus.CANCELLED,
+    WorkflowInterrupted: RunStatus.INTERRUPTED,
+}
+
+
+def _may_recover(record: RunRecord | None) -> bool:
+    return record is not None and b'"recoveries"' in record.rest
+
+
+def _unstarted(record: RunRecord | None, detail: dict[str, Any]) -> bool:
+    return "started_at" not in detail and (record is None or record.detail.started_at is None)
+
+
+def _apply_started(fields: dict[str, Any], detail: dict[str, Any], data: WorkflowStarted, at: int) -> None:
+    fields["status"] = RunStatus.PENDING if data.owner is None else RunStatus.RUNNING
+    fields["workflow"] = data.workflow
+    fields["queue"] = data.queue
+    fields["priority"] = data.priority
+    fields["wake_at"] = at if data.wake_at is None else data.wake_at
+    fields["parent"] = data.parent
+    fields["attributes"] = dict(data.attributes)
+    detail["max_recoveries"] = data.max_recoveries
+    detail["idempotency_key"] = data.idempotency_key
+    detail["workflow_version"] = data.workflow_version
+    detail["depth"] = data.depth
+    detail["tags"] = data.tags
+    if data.owner is not None:
+        detail["owner"] = data.owner
+        detail["started_at"] = at
+
+
+def record_bytes(record: RunRecord) -> int:
+    """Size of the record, encoded, in bytes."""
+    return len(msgspec.json.encode(record))
+
+
+def check_record(record: RunRecord) -> None:
+    """Refuse a record that is too large to be stored beside every append.
+
+    Raises:
+        LimitExceeded: attributes over 512 bytes, or the whole over 2 kB.
+    """
+    attributes = len(msgspec.json.encode(record.attributes)) if record.attributes else 0
+    if attributes > MAX_ATTRIBUTE_BYTES:
+        raise LimitExceeded(
+            f"run {record.run_id!r}: its attributes take {attributes} bytes; at most "
+            f"{MAX_ATTRIBUTE_BYTES} fit. Keep large values in the workflow's arguments."
+        )
+    if (size := record_bytes(record)) > MAX_RECORD_BYTES:
+        raise LimitExceeded(
+            f"run {record.run_id!r}: its record takes {size} bytes; at most {MAX_RECORD_BYTES} fit. "
+            "Shorten tags, attributes, the workflow's name or the idempotency key."
+        )
+
+
+def decode_record(data: bytes) -> RunRecord:
+    """Decode what `encode_record` wrote.
+
+    Raises:
+        MalformedValueError: it is something else.
+    """
+    try:
+        return _decode_record(data)
+    except msgspec.MsgspecError as error:
+        raise MalformedValueError(f"run record {data[:80]!r}… is not readable: {error}") from error
+
+
+_decode_record = msgspec.json.Decoder(RunRecord).decode
+encode_record = msgspec.json.Encoder().encode
