@@ -1,0 +1,296 @@
+"""`start` and `resume`: from a call of the application to a drive."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from pyworkflow_core.errors import ConfigurationError
+from pyworkflow_core.events import decode_body
+from pyworkflow_core.ids import derive_run_id, validate_id
+from pyworkflow_core.payloads import (
+    WorkflowCompleted,
+    WorkflowFailed,
+    WorkflowInterrupted,
+    WorkflowStarted,
+)
+from pyworkflow_core.record import RunRecord, RunStatus
+from pyworkflow_core.storage import Claim, StorageBackend
+
+from ..config import get_config, get_storage
+from ..definitions import WorkflowDefinition, get_workflow
+from ..errors import (
+    IdempotencyConflictError,
+    WorkflowAlreadyRunningError,
+    WorkflowInterruptedError,
+    WorkflowNotFoundError,
+)
+from .clock import wait_until
+from .drive import Drive, RunLost
+from .engine import Engine, engine_for
+
+DEFAULT_QUEUE = "default"
+
+
+async def start(
+    workflow: WorkflowDefinition[Any, Any] | Callable[..., Any],
+    *args: Any,
+    durable: bool | None = None,
+    storage: StorageBackend | str | None = None,
+    idempotency_key: str | None = None,
+    queue: str | None = None,
+    priority: int | None = None,
+    wait: bool = False,
+    **kwargs: Any,
+) -> str:
+    """Start a run of a workflow, and drive it here until it ends or suspends.
+
+    Args:
+        workflow: a function decorated with ``@workflow``.
+        *args: its positional arguments.
+        durable: only true is supported.
+        storage: where the log goes: a backend, or a URL; the configured one unless given.
+        idempotency_key: starting again with the same key, workflow and arguments answers
+            with the run that is there, and starts nothing.
+        queue: only enqueue the run, for the workers of this queue.
+        priority: 0 is claimed first; 5 unless given.
+        wait: go on until the run has ended, waiting out its sleeps and retries here.
+        **kwargs: its keyword arguments.
+
+    Returns:
+        The run's id.
+
+    Raises:
+        IdempotencyConflictError: the key belongs to a run with other arguments.
+        UnserializableValueError: an argument cannot be written to the log.
+        Exception: whatever the workflow function raised, where it failed here; the run is
+            recorded as failed, and the exception carries a note with its id.
+    """
+    definition = _definition(workflow)
+    definition.bind(args, kwargs)
+    _check_durable(definition, durable)
+    engine = engine_for(get_storage(storage))
+    started = _started(engine, definition, args, kwargs, idempotency_key, queue, priority)
+    if idempotency_key is not None:
+        run_id = derive_run_id("key", idempotency_key)
+        record = await engine.storage.get(run_id)
+        if record is not None:
+            await _check_same(engine, record, started)
+            return await _finish(engine, run_id, wait=wait, here=queue is None)
+    else:
+        run_id = engine.ids.run_id()
+    drive = _new_drive(engine, definition, run_id, wait)
+    if queue is not None:
+        created = await drive.enqueue(started)
+    else:
+        created = await drive.begin(_owned(started, drive.claim.token))
+    if not created:
+        record = await _record(engine, run_id)
+        await _check_same(engine, record, started)
+    elif queue is None:
+        await _drive(drive)
+    return await _finish(engine, run_id, wait=wait, here=queue is None)
+
+
+async def resume(run_id: str, *, storage: StorageBackend | str | None = None) -> Any:
+    """Take up a suspended run, or one whose process died, and drive it here.
+
+    Returns:
+        What the workflow returned; None if the run suspended again, was not due, or was
+        cancelled. A run that has ended answers with its recorded result.
+
+    Raises:
+        WorkflowNotFoundError: there is no such run.
+        WorkflowAlreadyRunningError: another process holds it.
+        NonDeterminismError: the code no longer matches the history; the run stays suspended.
+        WorkflowInterruptedError: the run was given up.
+        Exception: whatever the workflow function raised.
+    """
+    engine = engine_for(get_storage(storage))
+    record = await _record(engine, run_id)
+    if not record.status.is_terminal:
+        now = engine.clock.now()
+        claims = await engine.storage.claim(
+            owner=engine.owner_name, now=now, lease=engine.settings.lease, run_id=run_id
+        )
+        if not claims:
+            record = await _record(engine, run_id)
+            if record.status.is_terminal:
+                return await result_of(engine, record)
+            if record.wake_at is not None and record.wake_at <= now:
+                raise WorkflowAlreadyRunningError(
+                    f"run {run_id!r} is held by another process, or was until it died; try again when its lease "
+                    f"of {engine.settings.lease / 1e6:g} s has ended"
+                )
+            return None
+        try:
+            await _drive(await drive_for(engine, claims[0]))
+        except RunLost as lost:
+            raise WorkflowAlreadyRunningError(str(lost)) from None
+        record = await _record(engine, run_id)
+    return await result_of(engine, record)
+
+
+async def drive_for(engine: Engine, claim: Claim, *, linger: int = 0) -> Drive:
+    """The drive of a claimed run.
+
+    Raises:
+        WorkflowNotRegisteredError: its workflow is not defined here; the claim is released.
+    """
+    try:
+        definition = get_workflow(claim.record.workflow)
+    except BaseException:
+        await engine.storage.release(claim)
+        raise
+    return Drive(engine, definition, claim, linger=linger)
+
+
+async def result_of(engine: Engine, record: RunRecord) -> Any:
+    """The recorded result of a run; None if it has none.
+
+    Raises:
+        WorkflowInterruptedError: the run was given up.
+        Exception: the recorded error of a failed run.
+    """
+    payload = await last_payload(engine, record)
+    reach = get_workflow(record.workflow).reach
+    if isinstance(payload, WorkflowCompleted):
+        return engine.codec.decode(payload.result, reach=reach)
+    if isinstance(payload, WorkflowFailed):
+        error = engine.codec.decode_error(payload.error, reach=reach)
+        raise _noted(error, record.run_id)
+    if isinstance(payload, WorkflowInterrupted):
+        raise WorkflowInterruptedError(f"run {record.run_id!r} was interrupted: {payload.reason}")
+    return None
+
+
+async def last_payload(engine: Engine, record: RunRecord) -> Any:
+    """The payload of the run's last event."""
+    events = await engine.storage.read(record.run_id, after=record.head - 1, limit=1)
+    return decode_body(events[0].body).data if events else None
+
+
+async def wait_until_ended(engine: Engine, run_id: str, *, here: bool) -> RunRecord:
+    """Wait until the run has ended; take it up here whenever it is due, if `here`."""
+    while True:
+        record = await _record(engine, run_id)
+        if record.status.is_terminal:
+            return record
+        now = engine.clock.now()
+        if here and record.wake_at is not None and record.wake_at <= now:
+            claims = await engine.storage.claim(
+                owner=engine.owner_name, now=now, lease=engine.settings.lease, run_id=run_id
+            )
+            if claims:
+                await _drive(await drive_for(engine, claims[0], linger=engine.settings.linger))
+                continue
+        look = now + engine.settings.poll
+        wake = record.wake_at
+        await wait_until(engine.clock, min(look, wake) if here and wake is not None and wake > now else look)
+
+
+async def _drive(drive: Drive) -> None:
+    try:
+        await drive.run()
+    except RunLost:
+        return
+    if drive.error is not None:
+        raise _noted(drive.error, drive.run_id)
+
+
+async def _finish(engine: Engine, run_id: str, *, wait: bool, here: bool) -> str:
+    if wait:
+        record = await wait_until_ended(engine, run_id, here=here)
+        if record.status is RunStatus.FAILED and not here:
+            await result_of(engine, record)
+    return run_id
+
+
+def _new_drive(engine: Engine, definition: WorkflowDefinition[Any, Any], run_id: str, wait: bool) -> Drive:
+    ids = engine.ids
+    record = RunRecord(run_id=run_id, incarnation=ids.incarnation(), head=0)
+    claim = Claim(run_id, engine.owner_name, ids.token(), 0, record)
+    return Drive(engine, definition, claim, linger=engine.settings.linger if wait else 0)
+
+
+def _started(
+    engine: Engine,
+    definition: WorkflowDefinition[Any, Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    key: str | None,
+    queue: str | None,
+    priority: int | None,
+) -> WorkflowStarted:
+    if key is not None:
+        validate_id(key, "idempotency key")
+    if queue is not None:
+        validate_id(queue, "queue")
+    if priority is not None and (isinstance(priority, bool) or not isinstance(priority, int)):
+        raise ConfigurationError(f"priority is a whole number, 0 first, not {priority!r}")
+    encoded = engine.codec.encode_args(args, kwargs, where=definition.name, reach=definition.reach)
+    longest = definition.max_duration
+    return WorkflowStarted(
+        definition.name,
+        Raw(encoded),
+        queue=queue if queue is not None else DEFAULT_QUEUE,
+        priority=5 if priority is None else priority,
+        idempotency_key=key,
+        python=f"{sys.version_info.major}.{sys.version_info.minor}",
+        workflow_version=definition.version,
+        tags=definition.tags,
+        deadline=None if longest is None else engine.clock.now() + longest,
+        max_recoveries=definition.max_recovery_attempts,
+    )
+
+
+def _owned(started: WorkflowStarted, token: str) -> WorkflowStarted:
+    return msgspec.structs.replace(started, owner=token)
+
+
+async def _check_same(engine: Engine, record: RunRecord, started: WorkflowStarted) -> None:
+    """Refuse a key that was used for something else."""
+    first = decode_body((await engine.storage.read(record.run_id, limit=1))[0].body).data
+    if first.workflow == started.workflow and bytes(first.args) == bytes(started.args):
+        return
+    what = "other arguments" if first.workflow == started.workflow else f"workflow {first.workflow!r}"
+    raise IdempotencyConflictError(
+        f"idempotency key {started.idempotency_key!r} belongs to run {record.run_id!r} of {what}; use another key",
+        record.run_id,
+    )
+
+
+async def _record(engine: Engine, run_id: str) -> RunRecord:
+    record = await engine.storage.get(run_id)
+    if record is None or not record.workflow:
+        raise WorkflowNotFoundError(
+            f"there is no run {run_id!r} in {type(engine.storage).__name__}; 'pyworkflow runs list' shows those there are"
+        )
+    return record
+
+
+def _definition(workflow: Any) -> WorkflowDefinition[Any, Any]:
+    if isinstance(workflow, WorkflowDefinition):
+        return workflow
+    raise ConfigurationError(
+        f"start() takes a function decorated with @workflow, not {getattr(workflow, '__name__', workflow)!r}"
+    )
+
+
+def _check_durable(definition: WorkflowDefinition[Any, Any], durable: bool | None) -> None:
+    wanted = next(d for d in (durable, definition.durable, get_config().default_durable) if d is not None)
+    if not wanted:
+        raise ConfigurationError(
+            f"workflow {definition.name!r}: durable=False is not supported by this version; every run has a log"
+        )
+
+
+def _noted(error: BaseException, run_id: str) -> BaseException:
+    note = f"pyworkflow run: {run_id}"
+    if note not in getattr(error, "__notes__", ()):
+        error.add_note(note)
+    return error

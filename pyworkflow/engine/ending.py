@@ -1,0 +1,61 @@
+"""How a run ends: the terminal event that follows from what its function did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Raw
+
+from pyworkflow_core.codec import Codec
+from pyworkflow_core.errors import UnserializableValueError
+from pyworkflow_core.payloads import Payload, WorkflowCancelled, WorkflowCompleted, WorkflowFailed
+from pyworkflow_core.replay import Machine
+
+from ..definitions import WorkflowDefinition
+from ..errors import StepNotAwaitedError, WorkflowStalledError, WorkflowTimeoutError
+
+
+def ending_of(
+    machine: Machine,
+    definition: WorkflowDefinition[Any, Any],
+    codec: Codec,
+    *,
+    instead: BaseException | None = None,
+) -> tuple[Payload, BaseException | None]:
+    """The terminal event for the machine's outcome, and the error that the starter gets.
+
+    Args:
+        machine: a machine whose function ended.
+        definition: its workflow.
+        codec: how values are written.
+        instead: an error that takes the outcome's place.
+    """
+    outcome = machine.outcome
+    assert outcome is not None
+    error = instead or outcome.error
+    if outcome.cancelled and instead is None:
+        if machine.cancel_source != "max_duration":
+            return WorkflowCancelled(machine.cancel_reason), None
+        seconds = (definition.max_duration or 0) / 1e6
+        error = WorkflowTimeoutError(f"run {machine.run_id!r} took longer than its max_duration of {seconds:g} s")
+    elif error is None and machine.unawaited:
+        calls = ", ".join(call.describe() for call in list(machine.unawaited.values())[:3])
+        error = StepNotAwaitedError(
+            f"run {machine.run_id!r}: the workflow ended with a call that was never awaited: {calls}. "
+            "Write 'await' in front of it."
+        )
+    if error is None:
+        try:
+            return WorkflowCompleted(Raw(codec.encode(outcome.value, where="result", reach=definition.reach))), None
+        except UnserializableValueError as unwritable:
+            error = unwritable
+    return WorkflowFailed(Raw(codec.encode_error(error, reach=definition.reach))), error
+
+
+def stalled(run_id: str, codec: Codec) -> tuple[Payload, BaseException]:
+    """The terminal event of a run that waits for nothing that could come."""
+    error = WorkflowStalledError(
+        f"run {run_id!r} waits for something that nothing will ever bring: no step, sleep, hook or timer is "
+        "under way. An asyncio.Event or Queue that no task of the workflow sets looks like this."
+    )
+    return WorkflowFailed(Raw(codec.encode_error(error))), error

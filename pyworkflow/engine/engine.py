@@ -1,0 +1,145 @@
+"""The engine: one storage on one event loop, with clock, ids and chance injected.
+
+It keeps what all runs of a process share: the commit queue, the drives that are under way,
+and the tick that extends leases and looks for events from outside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from pyworkflow_core.codec import Codec, default_codec
+from pyworkflow_core.commit import CommitQueue
+from pyworkflow_core.errors import StorageError
+from pyworkflow_core.ids import IdSource
+from pyworkflow_core.storage import StorageBackend
+
+from .clock import Clock, SystemClock
+
+if TYPE_CHECKING:
+    from .drive import Drive
+
+log = logging.getLogger("pyworkflow")
+
+SECOND = 1_000_000
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Times of the engine, in microseconds.
+
+    Attributes:
+        lease: how long a run is held without a sign of life of its process.
+        poll: how often a driven run is looked at for events from other processes.
+        linger: with ``wait=True``, waits up to this long stay in memory.
+        grace: how long steps may go on when a process is asked to stop.
+        turn_events: events of one append at most.
+    """
+
+    lease: int = 30 * SECOND
+    poll: int = SECOND
+    linger: int = 5 * SECOND
+    grace: int = 10 * SECOND
+    turn_events: int = 500
+
+
+class Engine:
+    """What the drives of one process share.
+
+    Args:
+        storage: where the logs live.
+        clock: where the time comes from.
+        ids: where ids come from.
+        rng: where jitter comes from.
+        codec: how values are written.
+        settings: leases and polling.
+    """
+
+    def __init__(
+        self,
+        storage: StorageBackend,
+        *,
+        clock: Clock | None = None,
+        ids: IdSource | None = None,
+        rng: random.Random | None = None,
+        codec: Codec = default_codec,
+        settings: Settings | None = None,
+    ) -> None:
+        self.storage = storage
+        self.clock: Clock = clock or SystemClock()
+        self.ids = ids or IdSource()
+        self.rng = rng or random.Random()
+        self.codec = codec
+        self.settings = settings or Settings()
+        self.queue = CommitQueue(storage)
+        self.owner_name = f"{socket.gethostname()}:{os.getpid()}"[:200]
+        self.live: dict[str, Drive] = {}
+        self._tick_handle: asyncio.TimerHandle | None = None
+        self._ticking: asyncio.Task[None] | None = None
+
+    # ---- drives under way ----------------------------------------------------------
+
+    def enter(self, drive: Drive) -> None:
+        """A drive begins: extend its lease and watch its log from now on."""
+        self.live[drive.run_id] = drive
+        if self._tick_handle is None:
+            self._schedule_tick()
+
+    def leave(self, drive: Drive) -> None:
+        """A drive ended."""
+        if self.live.get(drive.run_id) is drive:
+            del self.live[drive.run_id]
+        if not self.live and self._tick_handle is not None:
+            self._tick_handle.cancel()
+            self._tick_handle = None
+
+    def notify(self, run_id: str) -> None:
+        """Somebody in this process appended to the run: let its drive, if any, look at once."""
+        drive = self.live.get(run_id)
+        if drive is not None:
+            drive.look()
+
+    def _schedule_tick(self) -> None:
+        delay = min(self.settings.poll, self.settings.lease // 3) / 1e6
+        self._tick_handle = asyncio.get_running_loop().call_later(delay, self._tick)
+
+    def _tick(self) -> None:
+        self._tick_handle = None
+        if not self.live:
+            return
+        if self._ticking is None or self._ticking.done():
+            self._ticking = asyncio.get_running_loop().create_task(self._watch())
+        self._schedule_tick()
+
+    async def _watch(self) -> None:
+        """Extend leases past a third of their time, and look for foreign events."""
+        for drive in list(self.live.values()):
+            try:
+                await drive.keep_alive()
+            except StorageError as error:
+                log.warning("run %s: its lease could not be extended: %s", drive.run_id, error)
+
+
+_engines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, Engine]] = weakref.WeakKeyDictionary()
+
+
+def engine_for(storage: StorageBackend, make: Callable[[StorageBackend], Engine] = Engine) -> Engine:
+    """The engine of `storage` on the running event loop; made on first use."""
+    engines = _engines.setdefault(asyncio.get_running_loop(), {})
+    engine = engines.get(id(storage))
+    if engine is None or engine.storage is not storage:
+        engine = engines[id(storage)] = make(storage)
+    return engine
+
+
+def use_engine(engine: Engine) -> None:
+    """Let the front door use this engine for its storage on the running event loop."""
+    _engines.setdefault(asyncio.get_running_loop(), {})[id(engine.storage)] = engine

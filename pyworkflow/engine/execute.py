@@ -1,0 +1,99 @@
+"""Running one attempt of a step, outside the workflow's loop, and saying how it went."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import random
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Raw
+
+from pyworkflow_core.codec import Codec
+from pyworkflow_core.errors import LimitExceeded
+from pyworkflow_core.payloads import Payload, StepCompleted, StepFailed, StepRetrying
+from pyworkflow_core.replay import StepCall
+from pyworkflow_core.storage import Limits
+
+from ..definitions import StepDefinition
+from ..errors import StepTimeoutError
+
+_OVERHEAD = 1024  # what an event's body holds beside the result
+
+Report = StepCompleted | StepFailed | StepRetrying
+
+
+async def execute(
+    call: StepCall, codec: Codec, now: Callable[[], int], rng: random.Random, limits: Limits
+) -> Payload | None:
+    """Run the step's current attempt.
+
+    Returns:
+        The event that says how it went; None if the drive cancelled it.
+    """
+    definition: StepDefinition[Any, Any] = call.definition
+    attempt = call.attempt
+    task = asyncio.current_task()
+    try:
+        args, kwargs = codec.decode_args(call.args, reach=call.reach)
+        value = await _run(definition, args, kwargs)
+        result = codec.encode(value, where="result", reach=call.reach)
+        if limits.event_bytes is not None and len(result) + _OVERHEAD > limits.event_bytes:
+            raise LimitExceeded(
+                f"step {call.name!r} returned {len(result)} bytes and the storage takes {limits.event_bytes} an "
+                "event; store the value elsewhere and return a reference"
+            )
+        return StepCompleted(call.name, call.ordinal, Raw(result))
+    except asyncio.CancelledError as error:
+        if task is not None and task.cancelling():
+            return None
+        return _failed(call, definition, attempt, error, codec, now, rng)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever a step raises is recorded, SystemExit too
+        return _failed(call, definition, attempt, error, codec, now, rng)
+
+
+async def _run(definition: StepDefinition[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if definition.timeout is None:
+        return await _call(definition, args, kwargs)
+    seconds = definition.timeout / 1e6
+    timer = asyncio.timeout(seconds)
+    try:
+        async with timer:
+            return await _call(definition, args, kwargs)
+    except TimeoutError as error:
+        if not timer.expired():
+            raise
+        raise StepTimeoutError(f"step {definition.name!r} took longer than its timeout of {seconds:g} s") from error
+
+
+async def _call(definition: StepDefinition[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if definition.is_async:
+        return await definition.func(*args, **kwargs)
+    context = contextvars.copy_context()
+    work = functools.partial(context.run, definition.func, *args, **kwargs)
+    return await asyncio.get_running_loop().run_in_executor(None, work)
+
+
+def _failed(
+    call: StepCall,
+    definition: StepDefinition[Any, Any],
+    attempt: int,
+    error: BaseException,
+    codec: Codec,
+    now: Callable[[], int],
+    rng: random.Random,
+) -> Report:
+    failures = call.failures + 1
+    encoded = Raw(codec.encode_error(error, reach=call.reach))
+    try:
+        delay = definition.policy.after(error, failures, rng)
+    except ValueError as wrong:  # retry_after is not a duration
+        error.add_note(str(wrong))
+        delay = definition.policy.delay(failures, rng)
+    if delay is None:
+        return StepFailed(call.name, call.ordinal, encoded, attempt)
+    return StepRetrying(call.name, call.ordinal, encoded, attempt, failures, now() + delay)

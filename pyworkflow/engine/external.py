@@ -1,0 +1,195 @@
+"""Events from outside a run: answers to hooks, cancellation requests.
+
+Each is validated against the log and appended where the log ends; if somebody else appended
+first, it is validated again. So of two answers to one hook exactly one is accepted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from pyworkflow_core.errors import UnserializableValueError
+from pyworkflow_core.events import Event, encode_body
+from pyworkflow_core.ids import validate_id
+from pyworkflow_core.payloads import CancellationRequested, HookReceived, Payload, WorkflowCancelled
+from pyworkflow_core.record import RunRecord, RunStatus, evolve
+from pyworkflow_core.storage import Append, Committed, Refused, StorageBackend
+
+from ..config import get_storage
+from ..errors import (
+    HookAlreadyReceivedError,
+    HookExpiredError,
+    HookNotFoundError,
+    InvalidTokenError,
+    WorkflowNotFoundError,
+)
+from ..primitives import get_typed_hook
+from ..schemas import to_schema
+from .control import wait_until_ended
+from .engine import Engine, engine_for
+from .history import HookState, envelopes_of, hooks_of
+
+_SECRET_DIGITS = 32
+
+
+class ResumeResult(Struct, frozen=True):
+    """What became of an answer to a hook.
+
+    Attributes:
+        run_id: the run that waits for it.
+        hook_id: the hook, as ``name#ordinal``.
+        status: ``resumed``: the answer is recorded and the run is due.
+    """
+
+    run_id: str
+    hook_id: str
+    status: str
+
+
+async def resume_hook(
+    token: str, payload: Any = None, *, storage: StorageBackend | str | None = None
+) -> ResumeResult:
+    """Answer a hook. The answer is recorded and the run is due; a worker or `resume` drives it.
+
+    Args:
+        token: what `on_created` was given; ``run_id:hook_id`` is accepted too.
+        payload: the answer: any value that the log can hold.
+        storage: where the run's log is; the configured one unless given.
+
+    Raises:
+        InvalidTokenError: the text is no token.
+        HookNotFoundError: no hook answers to it.
+        HookAlreadyReceivedError: somebody was faster.
+        HookExpiredError: its timeout has fired, or its run has ended or no longer waits.
+        ValueError: the payload does not fit the hook's type.
+        UnserializableValueError: the payload cannot be recorded.
+    """
+    run_id, name = _parse(token)
+    engine = engine_for(get_storage(storage))
+    while True:
+        record = await engine.storage.get(run_id)
+        if record is None:
+            raise HookNotFoundError("no hook answers to this token; its run does not exist in this storage")
+        history = envelopes_of(await engine.storage.read(run_id, limit=record.head))
+        state = _find(hooks_of(history), name, token)
+        _check_open(engine, record, state)
+        created = state.created
+        answer = HookReceived(created.hook, created.ordinal, Raw(_encode(engine, created.hook, payload)))
+        if await append_outside(engine, record, [answer]):
+            return ResumeResult(run_id, f"{created.hook}#{created.ordinal}", "resumed")
+
+
+async def cancel_workflow(
+    run_id: str,
+    reason: str | None = None,
+    wait: bool = False,
+    timeout: float | None = None,
+    *,
+    storage: StorageBackend | str | None = None,
+) -> bool:
+    """Ask a run to stop. Its code gets `CancellationError` at its next pyworkflow await.
+
+    Args:
+        run_id: the run.
+        reason: text that the code and the log get.
+        wait: until the run has ended; it is taken up here if it is due and nobody has it.
+        timeout: seconds to wait at most.
+        storage: where the run's log is; the configured one unless given.
+
+    Returns:
+        False if the run had ended already, otherwise True.
+
+    Raises:
+        WorkflowNotFoundError: there is no such run.
+        TimeoutError: it did not end in time; the request stands.
+    """
+    engine = engine_for(get_storage(storage))
+    while True:
+        record = await engine.storage.get(run_id)
+        if record is None or not record.workflow:
+            raise WorkflowNotFoundError(f"there is no run {run_id!r}; nothing was cancelled")
+        if record.status.is_terminal:
+            return False
+        if record.detail.cancel_requested:
+            break
+        payloads: list[Payload] = [CancellationRequested(reason)]
+        if record.status is RunStatus.PENDING:  # none of its code has run: there is nothing to clean up
+            payloads.append(WorkflowCancelled(reason))
+        if await append_outside(engine, record, payloads):
+            break
+    if wait:
+        async with asyncio.timeout(timeout):
+            await wait_until_ended(engine, run_id, here=True)
+    return True
+
+
+async def append_outside(engine: Engine, record: RunRecord, payloads: list[Payload]) -> bool:
+    """Append to a run that is not driven here; False if its log has moved on."""
+    at = engine.clock.now()
+    events = tuple(
+        Event(record.run_id, record.head + 1 + i, engine.ids.event_id(), encode_body(p, at))
+        for i, p in enumerate(payloads)
+    )
+    after = evolve(record, events)
+    answer = await engine.queue.append(Append(record.run_id, record.incarnation, record.head, events, after))
+    if isinstance(answer, Refused):
+        raise answer.error
+    if not isinstance(answer, Committed):
+        return False
+    engine.notify(record.run_id)
+    return True
+
+
+def _parse(token: str) -> tuple[str, str | None]:
+    """The run id, and the hook's name where the token names it; None where it holds a secret."""
+    if isinstance(token, str):
+        run_id, dot, secret = token.rpartition(".")
+        if dot and run_id and len(secret) == _SECRET_DIGITS and set(secret) <= set("0123456789abcdef"):
+            return validate_id(run_id), None
+        run_id, colon, hook_id = token.rpartition(":")
+        if colon and run_id and hook_id:
+            return validate_id(run_id), hook_id
+    raise InvalidTokenError("this is not a hook token: pass on what on_created was given, or 'run_id:hook_id'")
+
+
+def _find(hooks: dict[tuple[str, int], HookState], name: str | None, token: str) -> HookState:
+    for (hook, ordinal), state in hooks.items():
+        if name is None:
+            if hmac.compare_digest(state.created.token, token.rpartition(".")[2]):
+                return state
+        elif name == f"{hook}#{ordinal}" or (name == hook and ordinal == 1):
+            return state
+    raise HookNotFoundError("no hook answers to this token")
+
+
+def _check_open(engine: Engine, record: RunRecord, state: HookState) -> None:
+    what = f"hook {state.created.hook!r} of run {record.run_id!r}"
+    if state.status == "received":
+        raise HookAlreadyReceivedError(f"{what} was answered before; the first answer stands")
+    if record.status.is_terminal:
+        raise HookExpiredError(f"{what} is no longer open: the run is {record.status}")
+    expires = state.created.expires_at
+    if state.status == "expired" or (expires is not None and expires <= engine.clock.now()):
+        raise HookExpiredError(f"{what} got no answer in time; this one comes too late")
+    if state.status == "disposed":
+        raise HookExpiredError(f"{what} is no longer open: the workflow stopped waiting for it")
+
+
+def _encode(engine: Engine, name: str, payload: Any) -> bytes:
+    typed = get_typed_hook(name)
+    value = payload if typed is None else to_schema(payload, typed.schema)
+    try:
+        return engine.codec.encode(value, where="payload")
+    except UnserializableValueError:
+        # A typed payload travels as plain data; the workflow's side makes the type of it again.
+        return engine.codec.encode(_plain(value), where="payload")
+
+
+def _plain(value: Any) -> Any:
+    dump = getattr(value, "model_dump", None)
+    return dump(mode="json") if dump is not None else msgspec.to_builtins(value)

@@ -1,0 +1,69 @@
+"""What a log says without running any code: its payloads, open steps, open hooks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from pyworkflow_core.events import Envelope, Event, decode_bodies
+from pyworkflow_core.payloads import (
+    HookCreated,
+    HookDisposed,
+    HookExpired,
+    HookReceived,
+    StepCancelled,
+    StepCompleted,
+    StepFailed,
+    StepRetrying,
+    StepStarted,
+)
+
+
+def envelopes_of(events: list[Event]) -> list[Envelope[Any]]:
+    """The decoded bodies of `events`."""
+    return decode_bodies([event.body for event in events])
+
+
+def open_steps(history: list[Envelope[Any]]) -> list[StepStarted]:
+    """The last attempt of each step that began and did not end, in the order of their calls."""
+    found: dict[tuple[str, int], StepStarted] = {}
+    for envelope in history:
+        payload = envelope.data
+        cls = payload.__class__
+        if cls is StepStarted:
+            found[payload.step, payload.ordinal] = payload
+        elif cls is StepCompleted or cls is StepFailed or cls is StepCancelled or cls is StepRetrying:
+            found.pop((payload.step, payload.ordinal), None)
+    return list(found.values())
+
+
+class HookState(Struct, frozen=True):
+    """A hook as the log has it.
+
+    Attributes:
+        created: how it was created.
+        status: ``open``, ``received``, ``expired`` or ``disposed``.
+    """
+
+    created: HookCreated
+    status: str
+
+
+def hooks_of(history: list[Envelope[Any]]) -> dict[tuple[str, int], HookState]:
+    """Every hook of the run, by name and ordinal."""
+    found: dict[tuple[str, int], HookState] = {}
+    for envelope in history:
+        payload = envelope.data
+        cls = payload.__class__
+        if cls is HookCreated:
+            found[payload.hook, payload.ordinal] = HookState(payload, "open")
+        elif cls is HookReceived or cls is HookExpired or cls is HookDisposed:
+            key = (payload.hook, payload.ordinal)
+            state = found.get(key)
+            if state is not None and state.status == "open":
+                found[key] = HookState(state.created, _STATUS[cls])
+    return found
+
+
+_STATUS: dict[type[Any], str] = {HookReceived: "received", HookExpired: "expired", HookDisposed: "disposed"}

@@ -1,0 +1,120 @@
+"""Errors of the front door. They hang below `pyworkflow_core.errors.WorkflowError`.
+
+::
+
+    WorkflowError
+    ├── FatalError                        a step gives up: no retry
+    ├── RetryableError                    a step asks to be tried again
+    ├── StepTimeoutError                  (also a TimeoutError)
+    ├── StepOutsideWorkflowError
+    ├── StepNotAwaitedError
+    ├── WorkflowStalledError
+    ├── WorkflowTimeoutError              max_duration ended the run
+    ├── WorkflowInterruptedError
+    ├── WorkflowNotFoundError
+    ├── WorkflowAlreadyRunningError
+    ├── WorkflowNotRegisteredError
+    ├── IdempotencyConflictError
+    ├── HookNotFoundError
+    ├── HookExpiredError
+    ├── HookAlreadyReceivedError
+    ├── InvalidTokenError
+    └── DiscoveryError                    (a ConfigurationError)
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pyworkflow_core.errors import ConfigurationError, WorkflowError
+
+
+class FatalError(WorkflowError):
+    """Raise it in a step that must not be tried again."""
+
+
+class RetryableError(WorkflowError):
+    """Raise it in a step to be tried again, at a moment of its own choosing.
+
+    Args:
+        message: what happened.
+        retry_after: how long to wait: seconds, text such as ``"30s"``, or a `timedelta`;
+            None for the step's own policy.
+
+    Attributes:
+        retry_after: as given.
+    """
+
+    def __init__(
+        self, message: str = "", retry_after: str | float | timedelta | None = None
+    ) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class StepTimeoutError(WorkflowError, TimeoutError):
+    """A step did not end within its `timeout`."""
+
+
+class StepOutsideWorkflowError(WorkflowError):
+    """A step, sleep or hook was called where no workflow runs."""
+
+
+class StepNotAwaitedError(WorkflowError):
+    """The workflow ended with a call that nobody ever awaited."""
+
+
+class WorkflowStalledError(WorkflowError):
+    """The workflow waits for something that nothing will ever bring."""
+
+
+class WorkflowTimeoutError(WorkflowError, TimeoutError):
+    """The run took longer than its `max_duration`."""
+
+
+class WorkflowInterruptedError(WorkflowError):
+    """The run was given up after its processes died too often without progress."""
+
+
+class WorkflowNotFoundError(WorkflowError):
+    """There is no run with this id."""
+
+
+class WorkflowAlreadyRunningError(WorkflowError):
+    """Another process drives the run now."""
+
+
+class WorkflowNotRegisteredError(WorkflowError):
+    """The run's workflow is not defined in this process."""
+
+
+class IdempotencyConflictError(WorkflowError):
+    """The idempotency key belongs to a run of another workflow or with other arguments.
+
+    Attributes:
+        run_id: that run.
+    """
+
+    def __init__(self, message: str, run_id: str = "") -> None:
+        super().__init__(message)
+        self.run_id = run_id
+
+
+class HookNotFoundError(WorkflowError):
+    """No hook answers to the token."""
+
+
+class HookExpiredError(WorkflowError):
+    """The hook's timeout fired, or its run no longer waits for it."""
+
+
+class HookAlreadyReceivedError(WorkflowError):
+    """Somebody answered the hook before."""
+
+
+class InvalidTokenError(WorkflowError, ValueError):
+    """The text is not a hook token."""
+
+
+class DiscoveryError(ConfigurationError):
+    """A module that should define workflows cannot be imported."""

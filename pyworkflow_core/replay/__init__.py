@@ -1,0 +1,22 @@
+"""Replay: events in, decisions out. No I/O, no clock, no threads.
+
+A `Machine` runs workflow code on a small deterministic event loop. It is fed a run's
+history, and after that one event at a time; it answers with the commands that the code
+issued. The same code over the same events makes the same commands, live as in replay.
+"""
+
+from .calls import Call, HookCall, SleepCall, StepCall
+from .loop import WorkflowLoop
+from .machine import Machine, Outcome
+from .shield import Shield
+
+__all__ = [
+    "Call",
+    "HookCall",
+    "Machine",
+    "Outcome",
+    "Shield",
+    "SleepCall",
+    "StepCall",
+    "WorkflowLoop",
+]

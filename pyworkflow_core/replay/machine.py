@@ -1,0 +1,511 @@
+"""The replay machine: one run's code over one run's events.
+
+Feed it the history, and afterwards each new event; it runs the workflow code as far as the
+events let it and keeps what the code asked for as pending commands. A delivery is made one
+at a time, in log order, and the ready queue is drained between two of them. It does no I/O,
+reads no clock and starts no thread; whoever drives it does (see `pyworkflow.engine`).
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+from msgspec import Struct
+
+from ..codec import Codec, default_codec
+from ..errors import HistoryVersionError
+from ..events import Envelope, UnknownPayload
+from ..payloads import (
+    CancellationRequested,
+    HookCreated,
+    HookDisposed,
+    HookExpired,
+    HookReceived,
+    Payload,
+    RunRecovered,
+    SleepCancelled,
+    SleepCompleted,
+    SleepStarted,
+    StepCancelled,
+    StepCompleted,
+    StepFailed,
+    StepRetrying,
+    StepStarted,
+    TimerFired,
+    WorkflowCancelled,
+    WorkflowCompleted,
+    WorkflowFailed,
+    WorkflowInterrupted,
+    WorkflowResumed,
+    WorkflowStarted,
+    WorkflowSuspended,
+)
+from .calls import CANCEL_REQUEST, Call, HookCall, SleepCall, StepCall
+from .loop import Timer, WorkflowLoop, WorkflowTask
+from .mismatch import command_missing, command_mismatch, not_waiting, still_running
+
+Key = tuple[str, int]
+Command = tuple[Call, bool]
+"""A call, and whether it is given up (true) or begun (false)."""
+
+
+class Outcome(Struct, frozen=True):
+    """How the workflow function ended.
+
+    Attributes:
+        value: what it returned.
+        error: what it raised; None if it returned.
+        cancelled: whether it ended because a cancellation request was delivered.
+    """
+
+    value: Any = None
+    error: BaseException | None = None
+    cancelled: bool = False
+
+
+class Machine:
+    """Runs the code of one run over its events.
+
+    Args:
+        run_id: the run.
+        main: makes the workflow function's coroutine from the run's first event.
+        codec: how values are written.
+        draw_token: draws the secret of a hook when its command is recorded, not in a replay.
+
+    Attributes:
+        run_id: the run.
+        codec: how values are written.
+        now: the workflow's time: microseconds since 1970 of the event delivered last.
+        head: sequence number of the last event fed.
+        pending: commands that the code issued and the log does not hold yet, in issue order.
+        steps: steps begun and not answered, by name and ordinal.
+        sleeps: sleeps begun and not ended.
+        hooks: hooks created and not answered.
+        timers: asyncio's timers that have not fired, by ordinal.
+        started: the payload of the run's first event.
+        owner: token of the process that took the run last, as far as the events say.
+        suspended: whether the last owner left the run suspended.
+        recoveries: recoveries since the last completion.
+        cancel_reason: text of the cancellation request that was delivered.
+        cancel_source: who asked for it.
+        outcome: how the function ended; None while it has not.
+        ended: the terminal event's payload, once fed.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        main: Callable[[WorkflowStarted], Coroutine[Any, Any, Any]],
+        *,
+        codec: Codec = default_codec,
+        draw_token: Callable[[], str] = str,
+    ) -> None:
+        self.run_id = run_id
+        self.draw_token = draw_token
+        self.codec = codec
+        self.decode = codec.decode
+        self.loop = WorkflowLoop(self)
+        self.now = 0
+        self.head = 0
+        self.pending: deque[Command] = deque()
+        self.steps: dict[Key, StepCall] = {}
+        self.sleeps: dict[Key, SleepCall] = {}
+        self.hooks: dict[Key, HookCall] = {}
+        self.timers: dict[int, Timer] = {}
+        self.unawaited: dict[int, Call] = {}
+        self.step_ordinals: dict[str, int] = {}
+        self.sleep_ordinals: dict[str, int] = {}
+        self.hook_ordinals: dict[str, int] = {}
+        self.orders = 0
+        self.shields = 0
+        self.started: WorkflowStarted | None = None
+        self.owner: str | None = None
+        self.suspended = False
+        self.recoveries = 0
+        self.cancel_reason: str | None = None
+        self.cancel_source = ""
+        self.outcome: Outcome | None = None
+        self.ended: Payload | None = None
+        # The history being fed; the fast path of `StepCall` reads ahead in it.
+        self.history: list[Envelope[Any]] = []
+        self.pos = 0
+        self.end = 0
+        self._first = 1
+        self._main = main
+        self._root: WorkflowTask | None = None
+        self._cancel_asked = False
+        self._cancel_delivered = False
+        self._timer_count = 0
+        self._due: list[tuple[int, int, Timer | Call]] = []
+        self._due_order = itertools.count()
+
+    # ---- feeding -------------------------------------------------------------------
+
+    def feed(self, envelopes: list[Envelope[Any]]) -> None:
+        """Take the run's next events, in order, and run the code as far as they let it.
+
+        Raises:
+            NonDeterminismError: the code does not ask for what the history has.
+            HistoryVersionError: an event is of a type or version that this code cannot replay.
+            CodecError: a recorded result cannot be revived.
+        """
+        self.history, self.pos, self.end = envelopes, 0, len(envelopes)
+        self._first = self.head + 1
+        handlers = _HANDLERS
+        entered = self.loop.enter()
+        try:
+            while self.pos < self.end:
+                envelope = envelopes[self.pos]
+                self.pos += 1
+                handler = handlers.get(envelope.data.__class__)
+                if handler is not None:
+                    handler(self, envelope)
+        finally:
+            self.loop.leave(entered)
+            self.head = self._first + self.pos - 1
+            self.history, self.pos, self.end = [], 0, 0
+
+    @property
+    def sequence(self) -> int:
+        """Sequence number of the event being fed."""
+        return self._first + self.pos - 1
+
+    def later(self) -> list[Envelope[Any]]:
+        """Events fed together with this one, and behind it."""
+        return self.history[self.pos :]
+
+    def take_commands(self, limit: int | None = None) -> list[tuple[Call, Payload]]:
+        """The pending commands as events to append, oldest first; they count as recorded.
+
+        Args:
+            limit: how many at most; the rest stays pending.
+        """
+        taken: list[tuple[Call, Payload]] = []
+        while self.pending and (limit is None or len(taken) < limit):
+            call, given_up = self.pending.popleft()
+            payload = call.cancelled_payload() if given_up else call.started()
+            self._record(call, given_up, payload)
+            self.head += 1
+            taken.append((call, payload))
+        return taken
+
+    # ---- what is due ---------------------------------------------------------------
+
+    def next_wake(self) -> int | None:
+        """When the next sleep, timer, hook timeout or retry is due; None if none is pending."""
+        due = self._due
+        while due and not self._is_live(due[0][0], due[0][2]):
+            heapq.heappop(due)
+        return due[0][0] if due else None
+
+    def next_due(self, now: int) -> Payload | None:
+        """The event to deliver next of those that time brings, or None.
+
+        Deliver it before asking again: it may cancel the others.
+        """
+        wake = self.next_wake()
+        if wake is None or wake > now:
+            return None
+        due, _, what = heapq.heappop(self._due)
+        if isinstance(what, Timer):
+            return TimerFired(what.ordinal, due)
+        if isinstance(what, SleepCall):
+            return SleepCompleted(what.name, what.ordinal)
+        if isinstance(what, HookCall):
+            return HookExpired(what.name, what.ordinal)
+        assert isinstance(what, StepCall)
+        return self.next_attempt(what)
+
+    def next_attempt(self, call: StepCall) -> StepStarted:
+        """The event that begins another attempt of a step."""
+        first = call.started()
+        assert isinstance(first, StepStarted)
+        return StepStarted(first.step, first.ordinal, first.args, call.attempt + 1, first.at)
+
+    def open_steps(self) -> list[StepCall]:
+        """Steps whose last attempt has begun and not ended, oldest first."""
+        return [call for call in self.steps.values() if call.retry_at is None]
+
+    def waiting(self) -> list[str]:
+        """What the run waits for, in words."""
+        calls: list[Call] = [*self.steps.values(), *self.sleeps.values(), *self.hooks.values()]
+        words = [f"{c.KIND} {c.name}#{c.ordinal}" for c in sorted(calls, key=lambda c: c.order)]
+        return words + [f"timer #{n}" for n in self.timers]
+
+    def _is_live(self, due: int, what: Timer | Call) -> bool:
+        if isinstance(what, Timer):
+            return self.timers.get(what.ordinal) is what
+        if isinstance(what, StepCall):
+            return not what.done_ and what.retry_at == due
+        return not what.done_
+
+    def _push_due(self, due: int, what: Timer | Call) -> None:
+        heap = self._due
+        heapq.heappush(heap, (due, next(self._due_order), what))
+        if len(heap) > 64 and len(heap) > 4 * (len(self.timers) + len(self.sleeps) + len(self.hooks) + len(self.steps)):
+            heap[:] = [entry for entry in heap if self._is_live(entry[0], entry[2])]
+            heapq.heapify(heap)
+
+    # ---- what the code does --------------------------------------------------------
+
+    def next_ordinal(self, ordinals: dict[str, int], name: str) -> int:
+        """Count a call of `name`."""
+        ordinals[name] = ordinal = ordinals.get(name, 0) + 1
+        return ordinal
+
+    def add_timer(self, timer: Timer) -> None:
+        """Keep a timer of asyncio's until it fires or is cancelled."""
+        self._timer_count += 1
+        timer.ordinal = self._timer_count
+        self.timers[timer.ordinal] = timer
+        self._push_due(timer.due, timer)
+
+    def abandon(self, call: Call) -> None:
+        """The code no longer waits for `call`."""
+        if not self.loop.dead:
+            self._forget(call)
+            self.pending.append((call, True))
+
+    def deliver_cancellation(self) -> None:
+        """Cancel the workflow function, if that was asked for and nothing shields it."""
+        root = self._root
+        if self._cancel_asked and not self._cancel_delivered and not self.shields and root is not None:
+            self._cancel_delivered = True
+            root.cancel(CANCEL_REQUEST)
+
+    @property
+    def cancel_requested(self) -> bool:
+        """Whether a cancellation request is in the events."""
+        return self._cancel_asked
+
+    def evict(self) -> None:
+        """Drop the run from memory; see `WorkflowLoop.evict`."""
+        self.loop.evict()
+        for calls in (self.steps, self.sleeps, self.hooks, self.timers, self.unawaited):
+            calls.clear()
+        self.pending.clear()
+        self._due.clear()
+        self._root = None
+
+    # ---- handlers ------------------------------------------------------------------
+
+    def _drain(self) -> None:
+        self.loop.drain()
+        root = self._root
+        if root is not None and self.outcome is None and root.done():
+            self.outcome = self._outcome_of(root)
+            self.pending.clear()
+
+    def _outcome_of(self, root: WorkflowTask) -> Outcome:
+        if root.cancelled():
+            try:
+                root.result()
+            except BaseException as error:  # noqa: BLE001 - CancelledError is what is asked for
+                return Outcome(error=error, cancelled=self._cancel_delivered)
+        error = root.exception()
+        if error is not None:
+            return Outcome(error=error)
+        return Outcome(value=root.result())
+
+    def _record(self, call: Call, given_up: bool, payload: Payload) -> None:
+        """What a command event does, whether it is read from the log or about to be appended."""
+        if given_up:
+            return
+        call.recorded = True
+        if call.done_:
+            return  # given up before its command was recorded
+        key = (call.name, call.ordinal)
+        if isinstance(call, StepCall):
+            call.attempt = 1
+            self.steps[key] = call
+        elif isinstance(call, SleepCall):
+            self.sleeps[key] = call
+            self._push_due(call.wake_at, call)
+        elif isinstance(call, HookCall):
+            assert isinstance(payload, HookCreated)
+            call.token = payload.token
+            self.hooks[key] = call
+            if call.expires_at is not None:
+                self._push_due(call.expires_at, call)
+
+    def _forget(self, call: Call) -> None:
+        key = (call.name, call.ordinal)
+        if isinstance(call, StepCall):
+            self.steps.pop(key, None)
+        elif isinstance(call, SleepCall):
+            self.sleeps.pop(key, None)
+        else:
+            self.hooks.pop(key, None)
+
+    def _on_command(self, envelope: Envelope[Any]) -> None:
+        payload = envelope.data
+        if not self.pending:
+            raise command_missing(self, payload)
+        call, given_up = self.pending[0]
+        reason = "step" if given_up else call.mismatch(payload)
+        if reason:
+            raise command_mismatch(self, payload, reason)
+        self.pending.popleft()
+        self._record(call, False, payload)
+
+    def _on_step_started(self, envelope: Envelope[StepStarted]) -> None:
+        payload = envelope.data
+        if payload.attempt == 1:
+            self._on_command(envelope)
+            return
+        call = self.steps.get((payload.step, payload.ordinal))
+        if call is None:
+            raise not_waiting(self, payload)
+        call.attempt = payload.attempt
+        call.retry_at = None
+
+    def _on_given_up(self, envelope: Envelope[Any]) -> None:
+        payload = envelope.data
+        if not self.pending:
+            raise command_missing(self, payload)
+        call, given_up = self.pending[0]
+        if not given_up or call.cancelled_payload() != payload:
+            raise command_mismatch(self, payload, "step")
+        self.pending.popleft()
+
+    def _take(self, calls: dict[Key, Any], key: Key, envelope: Envelope[Any]) -> Any:
+        call = calls.pop(key, None)
+        if call is None:
+            raise not_waiting(self, envelope.data)
+        self._advance(envelope.at)
+        return call
+
+    def _advance(self, at: int) -> None:
+        # A clock that ran backwards between two processes must not turn workflow time back.
+        self.now = max(self.now, at)
+
+    def _on_started(self, envelope: Envelope[WorkflowStarted]) -> None:
+        self.started = envelope.data
+        self.owner = envelope.data.owner
+        self.suspended = envelope.data.owner is None
+        self._advance(envelope.at)
+        self._root = self.loop.create_task(self._main(envelope.data), name="workflow")
+        self._drain()
+
+    def _on_owner(self, envelope: Envelope[Any]) -> None:
+        self.owner = envelope.data.owner
+        self.suspended = False
+        if envelope.data.__class__ is RunRecovered:
+            self.recoveries = envelope.data.count
+
+    def _on_suspended(self, envelope: Envelope[WorkflowSuspended]) -> None:
+        self.suspended = True
+
+    def _on_step_completed(self, envelope: Envelope[StepCompleted]) -> None:
+        payload = envelope.data
+        call: StepCall = self._take(self.steps, (payload.step, payload.ordinal), envelope)
+        self.recoveries = 0
+        call.answer(self.decode(payload.result, reach=call.reach))
+        self._drain()
+
+    def _on_step_failed(self, envelope: Envelope[StepFailed]) -> None:
+        payload = envelope.data
+        call: StepCall = self._take(self.steps, (payload.step, payload.ordinal), envelope)
+        call.fail(self.codec.decode_error(payload.error, reach=call.reach))
+        self._drain()
+
+    def _on_step_retrying(self, envelope: Envelope[StepRetrying]) -> None:
+        payload = envelope.data
+        call = self.steps.get((payload.step, payload.ordinal))
+        if call is None:
+            raise not_waiting(self, payload)
+        call.failures = payload.failures
+        call.retry_at = payload.retry_at
+        self._push_due(payload.retry_at, call)
+
+    def _on_sleep_completed(self, envelope: Envelope[SleepCompleted]) -> None:
+        payload = envelope.data
+        self._take(self.sleeps, (payload.sleep, payload.ordinal), envelope).answer(None)
+        self._drain()
+
+    def _on_timer_fired(self, envelope: Envelope[TimerFired]) -> None:
+        payload = envelope.data
+        timer = self.timers.get(payload.timer)
+        if timer is None or timer.due != payload.due:
+            raise not_waiting(self, payload, "" if timer is None else f"timer #{timer.ordinal} due at {timer.due}")
+        del self.timers[payload.timer]
+        self._advance(envelope.at)
+        self.loop.call_soon(self.loop._run_timer, timer)
+        self._drain()
+
+    def _on_hook_received(self, envelope: Envelope[HookReceived]) -> None:
+        payload = envelope.data
+        call = self.hooks.pop((payload.hook, payload.ordinal), None)
+        if call is None:
+            return  # from outside, and nobody waits: an answer that lost
+        self._advance(envelope.at)
+        try:
+            value = self.decode(payload.payload, reach=call.reach)
+            call.answer(call.revive(value) if call.revive is not None else value)
+        except Exception as error:  # noqa: BLE001 - the workflow is told that the answer is unusable
+            call.fail(error)
+        self._drain()
+
+    def _on_hook_expired(self, envelope: Envelope[HookExpired]) -> None:
+        payload = envelope.data
+        call: HookCall = self._take(self.hooks, (payload.hook, payload.ordinal), envelope)
+        call.fail(call.on_expired(f"hook {call.name!r} #{call.ordinal} got no answer in time"))
+        self._drain()
+
+    def _on_cancellation_requested(self, envelope: Envelope[CancellationRequested]) -> None:
+        if self._cancel_asked:
+            return
+        self._cancel_asked = True
+        self.cancel_reason = envelope.data.reason
+        self.cancel_source = envelope.data.source
+        self._advance(envelope.at)
+        self.deliver_cancellation()
+        self._drain()
+
+    def _on_ended(self, envelope: Envelope[Any]) -> None:
+        if self.outcome is None and envelope.data.__class__ is not WorkflowInterrupted:
+            raise still_running(self, envelope.data)
+        self.ended = envelope.data
+
+    def _on_unknown(self, envelope: Envelope[UnknownPayload]) -> None:
+        if "." not in envelope.data.type:
+            raise HistoryVersionError(
+                f"run {self.run_id!r}: event {self.sequence} is a {envelope.data.type!r} of version "
+                f"{envelope.version}, written by a newer pyworkflow-core than this one; upgrade to replay it"
+            )
+
+
+def step_calls(calls: Iterable[Call]) -> list[StepCall]:
+    """Those of `calls` that are steps."""
+    return [call for call in calls if isinstance(call, StepCall)]
+
+
+_HANDLERS: dict[type[Any], Callable[[Machine, Envelope[Any]], None]] = {
+    WorkflowStarted: Machine._on_started,
+    WorkflowResumed: Machine._on_owner,
+    RunRecovered: Machine._on_owner,
+    WorkflowSuspended: Machine._on_suspended,
+    StepStarted: Machine._on_step_started,
+    StepCompleted: Machine._on_step_completed,
+    StepFailed: Machine._on_step_failed,
+    StepRetrying: Machine._on_step_retrying,
+    StepCancelled: Machine._on_given_up,
+    SleepStarted: Machine._on_command,
+    SleepCompleted: Machine._on_sleep_completed,
+    SleepCancelled: Machine._on_given_up,
+    TimerFired: Machine._on_timer_fired,
+    HookCreated: Machine._on_command,
+    HookReceived: Machine._on_hook_received,
+    HookExpired: Machine._on_hook_expired,
+    HookDisposed: Machine._on_given_up,
+    CancellationRequested: Machine._on_cancellation_requested,
+    WorkflowCompleted: Machine._on_ended,
+    WorkflowFailed: Machine._on_ended,
+    WorkflowCancelled: Machine._on_ended,
+    WorkflowInterrupted: Machine._on_ended,
+    UnknownPayload: Machine._on_unknown,
+}

@@ -1,0 +1,112 @@
+"""What a `NonDeterminismError` says: what the history has, what the code asked, and where."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ..errors import NonDeterminismError
+from ..payloads import (
+    HookCreated,
+    Payload,
+    SleepStarted,
+    StepCancelled,
+    StepCompleted,
+    StepFailed,
+    StepRetrying,
+    StepStarted,
+    TimerFired,
+)
+
+if TYPE_CHECKING:
+    from .calls import Call
+    from .machine import Machine
+
+_ADVICE = (
+    "A workflow must make the same calls, in the same order, in every replay. Take random values, the "
+    "time, files and the network from @step functions; to change the code of runs that are under way, "
+    "let them finish on the old code."
+)
+_WHAT = {
+    "step": "the call itself",
+    "order": "the order of the calls",
+    "arguments": "only the arguments",
+    "missing": "the code does not make this call any more",
+}
+
+
+def describe_payload(payload: Any) -> str:
+    """An event of the history, for people."""
+    at = f" (called at {payload.at})" if getattr(payload, "at", "") else ""
+    match payload:
+        case StepStarted():
+            args = bytes(payload.args).decode(errors="replace")
+            return f"step {payload.step!r} #{payload.ordinal} with {args[:200]}{at}"
+        case SleepStarted():
+            length = f"until {payload.wake_at}" if payload.duration is None else f"of {payload.duration / 1e6:g} s"
+            return f"sleep {payload.sleep!r} #{payload.ordinal} {length}{at}"
+        case HookCreated():
+            return f"hook {payload.hook!r} #{payload.ordinal}{at}"
+        case StepCompleted() | StepFailed() | StepRetrying() | StepCancelled():
+            return f"{payload.TYPE} of step {payload.step!r} #{payload.ordinal}"
+        case TimerFired():
+            return f"timer #{payload.timer} due at {payload.due}"
+    fields = {name: getattr(payload, name) for name in payload.__struct_fields__}
+    return f"{payload.TYPE} {fields}"
+
+
+def _error(machine: Machine, kind: str, expected: str, actual: str) -> NonDeterminismError:
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    recorded = machine.started.python if machine.started is not None else ""
+    versions = (
+        f" The history was recorded on Python {recorded} and this is {here}; asyncio schedules some things "
+        "differently between versions."
+        if recorded and recorded != here
+        else ""
+    )
+    return NonDeterminismError(
+        f"run {machine.run_id!r}: the workflow's code and its history disagree at event {machine.sequence}.\n"
+        f"  the history has: {expected}\n"
+        f"  the code asks:   {actual}\n"
+        f"What changed: {_WHAT[kind]}.{versions} {_ADVICE}",
+        run_id=machine.run_id,
+        sequence=machine.sequence,
+        kind=kind,
+        expected=expected,
+        actual=actual,
+    )
+
+
+def command_missing(machine: Machine, payload: Payload) -> NonDeterminismError:
+    """The history has a command, and the code asks for nothing more."""
+    nothing = "nothing more" if machine.outcome is None else "nothing more: the function has returned"
+    return _error(machine, "missing", describe_payload(payload), nothing)
+
+
+def command_mismatch(machine: Machine, payload: Payload, reason: str) -> NonDeterminismError:
+    """The history has a command, and the code asks for another one."""
+    call, given_up = machine.pending[0]
+    asked = f"to give up {call.describe()}" if given_up else call.describe()
+    kind = reason
+    if kind == "step":
+        asked_later = any(_is(envelope.data, call) for envelope in machine.later())
+        expected_later = any(not c.mismatch(payload) for c, gone in list(machine.pending)[1:] if not gone)
+        if asked_later or expected_later:
+            kind = "order"
+    return _error(machine, kind, describe_payload(payload), asked)
+
+
+def _is(payload: Any, call: Call) -> bool:
+    return type(payload) is type(call.started()) and not call.mismatch(payload)
+
+
+def not_waiting(machine: Machine, payload: Payload, instead: str = "") -> NonDeterminismError:
+    """The history answers something that the code does not wait for."""
+    waits = instead or ", ".join(machine.waiting()[:10]) or "nothing"
+    return _error(machine, "arguments" if instead else "missing", describe_payload(payload), f"waits for {waits}")
+
+
+def still_running(machine: Machine, payload: Payload) -> NonDeterminismError:
+    """The history says that the run ended, and the code goes on."""
+    asked = machine.pending[0][0].describe() if machine.pending else f"waits for {machine.waiting() or 'nothing'}"
+    return _error(machine, "step", describe_payload(payload), asked)
