@@ -178,8 +178,9 @@ def answer_moved(append: Append, head: int, stored: Sequence[Event]) -> Answer:
     """
     for event, there in zip(append.events, stored, strict=False):
         if event.event_id == there.event_id and event.body != there.body:
-            text = f"run {append.run_id!r}: event {event.sequence} has the id {event.event_id!r} and another body"
-            return Refused(append.run_id, EventIdReused(text))
+            where = f"run {append.run_id!r}: event {event.sequence}"
+            error = EventIdReused(f"{where} has the id {event.event_id!r} and another body")
+            return Refused(append.run_id, error)
     if [e.event_id for e in stored] == [e.event_id for e in append.events]:
         return Committed(append.run_id, append.events[-1].sequence)
     return Conflict(append.run_id, head)
@@ -386,7 +387,9 @@ class StorageBackend(ABC):
         await self._ready()
         return await self._get(run_id)
 
-    async def find(self, query: RunQuery | None = None, *, cursor: str | None = None, limit: int = 100) -> Page:
+    async def find(
+        self, query: RunQuery | None = None, *, cursor: str | None = None, limit: int = 100
+    ) -> Page:
         """One page of the runs that match, newest first, then by id.
 
         Raises:
