@@ -1,0 +1,176 @@
+"""Rules that every file of the project keeps."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import re
+import statistics
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAX_LINES = 500
+MEDIAN_LINES = 200
+NO_MODULE_IS_CALLED = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
+SKIPPED_FOLDERS = {"build", "dist", "site", "node_modules", "__pycache__"}
+TEXT = {".py", ".md", ".toml", ".cfg", ".ini", ".yaml", ".yml", ".sh", ".txt", ".sql", ".lua", ".json", ""}
+# Written in pieces, so that this file keeps its own rule.
+FORBIDDEN = {
+    "a registry host": re.compile("pypi" + r"\.org|python" + r"hosted|index-" + r"url", re.I),
+    "a path of one machine": re.compile(r"(?<![\w.}/])/" + r"(?:root|work)(?:/|\b)(?![\w-]*\()"),
+    "a folder beside the project": re.compile(r"\.\./" + "shared|shared/" + "(?:design|reference|prototypes)"),
+}
+# A folder of tests stands for a folder of code, and so do the folders in it.
+MIRRORS = {
+    "core": "pyworkflow_core",
+    "engine": "pyworkflow",
+    "backends": "backends",
+    "contrib": "contrib",
+    "packaging": ".",
+    "docs": "docs",
+    "benchmarks": "benchmarks",
+}
+
+
+def _files() -> Iterator[Path]:
+    for path in sorted(ROOT.rglob("*")):
+        parts = path.relative_to(ROOT).parts
+        hidden = any(part.startswith(".") and part != ".ci" for part in parts)
+        if path.is_file() and not hidden and not SKIPPED_FOLDERS & set(parts):
+            yield path
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+FILES = list(_files())
+PYTHON = [path for path in FILES if path.suffix == ".py"]
+TESTS = [path for path in PYTHON if path.is_relative_to(ROOT / "tests")]
+LINES = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in PYTHON}
+
+
+def test_no_python_file_is_over_500_lines() -> None:
+    assert {_name(path): lines for path, lines in LINES.items() if lines > MAX_LINES} == {}
+
+
+def test_the_median_python_file_is_under_200_lines() -> None:
+    written = [lines for path, lines in LINES.items() if path not in TESTS and lines > 1]
+    assert statistics.median(written) < MEDIAN_LINES
+
+
+def test_no_module_has_a_name_that_says_nothing() -> None:
+    named = {_name(path) for path in PYTHON if {path.stem.strip("_"), path.parent.name} & NO_MODULE_IS_CALLED}
+    assert named == set()
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_no_file_names_what_only_one_machine_has(what: str) -> None:
+    found = []
+    for path in FILES:
+        if path.suffix not in TEXT or path.name == "LICENSE":
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if FORBIDDEN[what].search(line):
+                found.append(f"{_name(path)}:{number}: {line.strip()}")
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("what", "line"),
+    [
+        ("a registry host", "https://" + "pypi" + ".org/simple"),
+        ("a path of one machine", "see /" + "root/.cache"),
+        ("a path of one machine", "'/" + "work/tree'"),
+        ("a folder beside the project", ".." + "/shared/notes"),
+    ],
+)
+def test_the_search_for_forbidden_words_finds_them(what: str, line: str) -> None:
+    assert FORBIDDEN[what].search(line)
+
+
+def test_every_test_is_named_by_a_sentence() -> None:
+    short = []
+    for path in TESTS:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            is_test = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+            if is_test and len([w for w in node.name.removeprefix("test_").split("_") if w]) < 3:
+                short.append(f"{_name(path)}: {node.name}")
+    assert short == []
+
+
+def test_every_test_stands_where_its_code_does() -> None:
+    strays = []
+    for path in TESTS:
+        folders = path.relative_to(ROOT / "tests").parts[:-1]
+        if not path.name.startswith("test_") or not folders:
+            continue
+        code = MIRRORS.get(folders[0])
+        if code is None or not (ROOT / code / Path(*folders[1:])).is_dir():
+            strays.append(_name(path))
+    assert strays == []
+
+
+def test_no_two_tests_of_one_file_share_a_name() -> None:
+    shadowed = []
+    for path in TESTS:
+        names = [n.name for n in ast.parse(path.read_text()).body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+        shadowed += [f"{_name(path)}: {name}" for name in set(names) if names.count(name) > 1]
+    assert shadowed == []
+
+
+def _public_modules() -> list[str]:
+    names = []
+    for package in ("pyworkflow_core", "pyworkflow"):
+        folder = ROOT / package
+        names.append(package)
+        for module in pkgutil.walk_packages([str(folder)], prefix=f"{package}."):
+            if not any(part.startswith("_") for part in module.name.split(".")):
+                names.append(module.name)
+    return names
+
+
+def _declares_exports(name: str) -> bool:
+    path = ROOT.joinpath(*name.split("."))
+    source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return source.exists() and re.search(r"^__all__\b", source.read_text(), re.M) is not None
+
+
+@pytest.mark.parametrize("name", [name for name in _public_modules() if _declares_exports(name)] or [""])
+def test_every_exported_name_exists_and_has_a_docstring(name: str) -> None:
+    if not name:
+        return
+    module = importlib.import_module(name)
+    assert len(set(module.__all__)) == len(module.__all__), "a name is exported twice"
+    missing = [export for export in module.__all__ if not hasattr(module, export)]
+    assert missing == []
+    assert [export for export in module.__all__ if not _is_documented(getattr(module, export))] == []
+
+
+def _is_documented(value: object) -> bool:
+    if inspect.isclass(value) or inspect.isroutine(value) or isinstance(value, types.ModuleType):
+        return bool((value.__doc__ or "").strip())
+    return True  # a constant has the docstring of its type, and says nothing by it
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    code = [path for path in PYTHON if path not in TESTS or path.name.startswith(("test_", "conftest"))]
+    silent = [p for p in code if p.read_text().strip() and not ast.get_docstring(ast.parse(p.read_text()))]
+    assert [_name(path) for path in silent] == []
+
+
+def test_the_reference_lists_exactly_what_the_front_door_exports() -> None:
+    exported = set(getattr(importlib.import_module("pyworkflow"), "__all__", ()))
+    pages = [ROOT / "docs/reference/api.md", *sorted((ROOT / "docs/reference").glob("api/*.md"))]
+    documented = set()
+    for page in pages:
+        documented |= set(re.findall(r"^#{2,4} `(?:@|await )?(\w+)", page.read_text(encoding="utf-8"), re.M))
+    assert documented - exported == set(), "documented, but not exported"
+    assert exported - documented == set(), "exported, but not documented"
