@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 import zipfile
@@ -34,7 +35,7 @@ def _tests_on_another_python(session: nox.Session) -> None:
 
 
 for _python in OTHER_PYTHONS:
-    nox.session(_tests_on_another_python, name=f"tests-{_python}", python=_python, default=False)
+    nox.session(name=f"tests-{_python}", python=_python, default=False)(_tests_on_another_python)
 
 
 @nox.session(default=False)
@@ -129,7 +130,7 @@ def _check_wheel(session: nox.Session, wheel: Path) -> None:
     problems = [f"unexpected at top level: {name}" for name in sorted(found - packages - metadata)]
     problems += [f"missing: {name}" for name in sorted(packages - found)]
     problems += [f"not typed: {name}" for name in sorted(packages) if f"{name}/py.typed" not in names]
-    problems += [f"a test: {n}" for n in names if "tests" in Path(n).parts or Path(n).name.startswith("test_")]
+    problems += [f"a test: {name}" for name in names if re.search(r"(^|/)(tests/|test_|conftest)", name)]
     if not any(name.endswith("/licenses/LICENSE") for name in names):
         problems.append("no licence")
     if problems:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 
 import pytest
-from pyworkflow_core.errors import ConfigurationError
 
 from pyworkflow import _ownership
+from pyworkflow_core.errors import ConfigurationError
 
 
 @pytest.fixture
