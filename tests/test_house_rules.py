@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
 import inspect
+import os
 import pkgutil
 import re
 import statistics
@@ -24,7 +24,7 @@ TEXT = {".py", ".md", ".toml", ".cfg", ".ini", ".yaml", ".yml", ".sh", ".txt", "
 # Written in pieces, so that this file keeps its own rule.
 FORBIDDEN = {
     "a registry host": re.compile("pypi" + r"\.org|python" + r"hosted|index-" + r"url", re.I),
-    "a path of one machine": re.compile(r"(?<![\w.}/])/" + r"(?:root|work)(?:/|\b)(?![\w-]*\()"),
+    "a path of one machine": re.compile(r"(?<![\w.}/])/" + r"(?:root|work)\b"),
     "a folder beside the project": re.compile(r"\.\./" + "shared|shared/" + "(?:design|reference)"),
 }
 # A folder of tests stands for a folder of code, and so do the folders in it.
@@ -45,11 +45,16 @@ def _functions(path: Path) -> list[str]:
 
 
 def _files() -> Iterator[Path]:
-    for path in sorted(ROOT.rglob("*")):
-        parts = path.relative_to(ROOT).parts
-        hidden = any(part.startswith(".") and part != ".ci" for part in parts)
-        if path.is_file() and not hidden and not SKIPPED_FOLDERS & set(parts):
-            yield path
+    """Every file of the project; environments and build products are none of it."""
+    for folder, folders, names in os.walk(ROOT):
+        here = Path(folder)
+        folders[:] = [name for name in sorted(folders) if _is_ours(here / name)]
+        yield from (here / name for name in sorted(names) if not name.startswith("."))
+
+
+def _is_ours(folder: Path) -> bool:
+    hidden = folder.name.startswith(".") and folder.name != ".ci"
+    return not hidden and folder.name not in SKIPPED_FOLDERS and not (folder / "pyvenv.cfg").exists()
 
 
 def _name(path: Path) -> str:

@@ -1,14 +1,17 @@
-"""A program that uses an installed pyworkflow-core, run by `nox -s packaging` far from the checkout.
+"""A program that uses an installed pyworkflow-core: `python smoke.py wheel`, or `editable`.
 
-Its last part opens a backend that another distribution brings.
+`nox -s packaging` runs it far from the checkout. It opens every backend that needs no server,
+and one that another distribution brings.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import tempfile
 from pathlib import Path
 
+import pyworkflow_core
 from pyworkflow_core.events import Event, encode_body
 from pyworkflow_core.payloads import EventType, WorkflowStarted
 from pyworkflow_core.plugins import list_backends, open_storage
@@ -31,8 +34,10 @@ async def append_and_read(url: str) -> None:
         assert [run.run_id for run in await storage.list_runs()] == ["run_smoke"]
 
 
-async def main() -> None:
+async def main(kind: str) -> None:
     """Use every backend that needs no server."""
+    installed = Path(pyworkflow_core.__file__).is_relative_to(sys.prefix)
+    assert installed is (kind == "wheel"), f"{kind}: imported from {pyworkflow_core.__file__}"
     listed = {backend.scheme: backend for backend in list_backends()}
     for scheme in ("file", "memory", "toy"):
         assert not listed[scheme].problem, listed[scheme]
@@ -43,4 +48,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(sys.argv[1]))
