@@ -1,0 +1,159 @@
+"""Everything that a contributor can run: `nox -l` lists it, `nox` alone runs the tests."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["tests"]
+nox.options.default_venv_backend = "virtualenv"
+nox.options.error_on_missing_interpreters = False
+
+ROOT = Path(__file__).parent
+PROJECT: dict[str, Any] = nox.project.load_toml(ROOT / "pyproject.toml")
+OTHER_PYTHONS = ("3.12", "3.13")
+RULE_TESTS = ("tests/test_house_rules.py", "tests/packaging/test_layers.py", "tests/packaging/test_news.py")
+TYPED_SCRIPTS = ("noxfile.py", "docs/generate.py", "tests/packaging/smoke.py")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests in parallel, under coverage with a floor. Arguments go to pytest."""
+    _run_tests(session)
+
+
+def _tests_on_another_python(session: nox.Session) -> None:
+    """Run the tests on another Python, where it is installed. Arguments go to pytest."""
+    _run_tests(session)
+
+
+for _python in OTHER_PYTHONS:
+    nox.session(name=f"tests-{_python}", python=_python, default=False)(_tests_on_another_python)
+
+
+@nox.session(default=False)
+def lint(session: nox.Session) -> None:
+    """Check style, types, layers, news fragments and the rules of the house."""
+    _install_project(session, "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+    session.run("mypy", "--strict", *TYPED_SCRIPTS)
+    session.run("lint-imports")
+    session.run("towncrier", "build", "--draft", "--version", "next", silent=True)
+    session.run("python", "docs/generate.py", "--check")
+    session.run("pytest", "-q", *RULE_TESTS)
+
+
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Run the code blocks of the documentation, and check that its generated pages are current."""
+    _install_project(session, "test")
+    session.run("pytest", "tests/docs", *session.posargs)
+
+
+@nox.session(default=False)
+def demo(session: nox.Session) -> None:
+    """Run `pyworkflow demo`. Arguments go to it."""
+    session.install("-e", ".")
+    session.run("pyworkflow", "demo", *session.posargs)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Run every benchmark, or those whose names are given, and print what they measure."""
+    _install_project(session, "test")
+    scripts = [path for path in sorted(ROOT.glob("benchmarks/*.py")) if "def main" in path.read_text()]
+    if session.posargs:
+        scripts = [path for path in scripts if path.stem in session.posargs]
+    if not scripts:
+        session.warn("there is no such benchmark")
+    for path in scripts:
+        session.run("python", str(path.relative_to(ROOT)))
+
+
+@nox.session(default=False)
+def packaging(session: nox.Session) -> None:
+    """Build, look into the wheel, and use it and an editable install far from the checkout."""
+    session.install("build", "virtualenv")
+    with tempfile.TemporaryDirectory(prefix="pyworkflow-packaging-") as folder:
+        away = Path(folder)
+        session.run("python", "-m", "build", "--outdir", str(away / "dist"), str(ROOT))
+        (wheel,) = (away / "dist").glob("*.whl")
+        _check_wheel(session, wheel)
+        # The plugin is built from a copy, so that nothing is written into the checkout.
+        session.run("python", "-c", _COPY, str(ROOT / "tests/packaging/thirdparty"), str(away / "toy"))
+        for name, requirement in (("wheel", [str(wheel)]), ("editable", ["-e", str(ROOT)])):
+            _use_installed(session, name, away / name, requirement, away / "toy")
+
+
+_COPY = "import shutil, sys; shutil.copytree(sys.argv[1], sys.argv[2])"
+
+
+def _group(name: str) -> tuple[str, ...]:
+    return nox.project.dependency_groups(PROJECT, name)
+
+
+def _install_project(session: nox.Session, group: str) -> None:
+    session.install("-e", ".", *_group(group))
+
+
+def _run_tests(session: nox.Session) -> None:
+    _install_project(session, "test")
+    session.env["COVERAGE_FILE"] = str(Path(session.create_tmp()).resolve() / "coverage")
+    session.run("coverage", "erase", silent=True)
+    workers = [] if any(a.startswith("-n") for a in session.posargs) else ["-n", "auto"]
+    session.run("coverage", "run", "-m", "pytest", *workers, *session.posargs)
+    session.run("coverage", "combine", "--quiet", silent=True)
+    # A part of the tests covers a part of the code: the floor holds for all of them.
+    floor = PROJECT["tool"]["coverage"]["report"]["fail_under"] if not session.posargs else 0
+    session.run("coverage", "report", f"--fail-under={floor}")
+
+
+def _check_wheel(session: nox.Session, wheel: Path) -> None:
+    """Refuse a wheel with anything but the import packages, typed, and the licence."""
+    packages = {Path(path).name for path in PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]}
+    names = zipfile.ZipFile(wheel).namelist()
+    found = {name.partition("/")[0] for name in names}
+    metadata = {name for name in found if name.endswith(".dist-info")}
+    problems = [f"unexpected at top level: {name}" for name in sorted(found - packages - metadata)]
+    problems += [f"missing: {name}" for name in sorted(packages - found)]
+    problems += [f"not typed: {name}" for name in sorted(packages) if f"{name}/py.typed" not in names]
+    problems += [f"a test: {name}" for name in names if re.search(r"(^|/)(tests/|test_|conftest)", name)]
+    if not any(name.endswith("/licenses/LICENSE") for name in names):
+        problems.append("no licence")
+    if problems:
+        session.error("the wheel is wrong: " + "; ".join(problems))
+    session.log(f"{wheel.name}: {len(names)} files in {', '.join(sorted(packages))}")
+
+
+def _use_installed(session: nox.Session, kind: str, venv: Path, requirement: list[str], toy: Path) -> None:
+    """Install into a fresh environment and use it there, from a folder of its own."""
+    session.run("python", "-m", "virtualenv", "--quiet", "--python", sys.executable, str(venv))
+    scripts = venv / "bin"
+    env: dict[str, str | None] = {"PYTHONPATH": None, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+
+    def run(*command: str) -> None:
+        session.run(str(scripts / command[0]), *command[1:], env=env, external=True)
+
+    work = venv / "work"
+    work.mkdir()
+    with session.chdir(work):
+        run("python", "-m", "pip", "install", "--quiet", *requirement)
+        run("pyworkflow", "--help")
+        run("pyworkflow", "backends")
+        run("pyworkflow", "demo")
+        run("python", "-m", "pip", "install", "--quiet", str(toy), "mypy")
+        run("pyworkflow", "backends")
+        run("python", str(ROOT / "tests/packaging/smoke.py"), kind)
+        run("python", "-m", "mypy", "--strict", str(ROOT / "tests/packaging/smoke.py"))
+        run("python", "-m", "mypy", "--strict", "-p", "toy_backend")
+        run("python", "-m", "pip", "check")

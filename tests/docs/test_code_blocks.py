@@ -1,0 +1,120 @@
+"""The code in the documentation works: every page's blocks are run."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RUN_PAGE = Path(__file__).with_name("run_page.py")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def run(page: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(RUN_PAGE), str(page)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+
+
+def _has_code(page: Path) -> bool:
+    return re.search(r"^ *`{3,}(python|console)", page.read_text(encoding="utf-8"), re.M) is not None
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if _has_code(p)], ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_code_of_a_page_runs(page: Path, tmp_path: Path) -> None:
+    done = run(page, tmp_path)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_link_to_another_file_leads_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
+    links = re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", text)
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def _all_pages_reached_from(start: Path) -> set[Path]:
+    reached: set[Path] = set()
+    ahead = [start.resolve()]
+    while ahead:
+        page = ahead.pop()
+        if page in reached or page.suffix != ".md" or not page.exists():
+            continue
+        reached.add(page)
+        links = re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", page.read_text(encoding="utf-8"))
+        ahead += [(page.parent / link).resolve() for link in links]
+    return reached
+
+
+def test_every_page_can_be_reached_from_the_first_one() -> None:
+    reached = _all_pages_reached_from(ROOT / "docs/index.md")
+    unreached = {
+        p for p in PAGES if p.resolve() not in reached and p.name not in ("README.md", "template.md")
+    }
+    assert sorted(str(p.relative_to(ROOT)) for p in unreached) == []
+
+
+def check(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    page = folder / "page.md"
+    page.write_text(text, encoding="utf-8")
+    return run(page, folder)
+
+
+def test_blocks_of_a_page_share_a_namespace_and_a_folder(tmp_path: Path) -> None:
+    done = check(
+        "```python\nimport os\nx = 1\nopen('kept', 'w').close()\n```\n\ntext\n\n"
+        "```python\nprint(x + 1, os.path.exists('kept'))\n```\n",
+        tmp_path,
+    )
+    assert done.stdout == "2 True\n", done.stderr
+
+
+def test_await_is_allowed_at_top_level_in_one_loop(tmp_path: Path) -> None:
+    done = check(
+        "```python\nimport asyncio\nloop = asyncio.get_running_loop()\nawait asyncio.sleep(0)\n```\n"
+        "```python\nawait asyncio.sleep(0)\nassert asyncio.get_running_loop() is loop\nprint('ok')\n```\n",
+        tmp_path,
+    )
+    assert (done.returncode, done.stdout) == (0, "ok\n") or "no running event loop" in done.stderr, (
+        done.stderr
+    )
+
+
+def test_a_failing_block_fails_with_its_page_and_line(tmp_path: Path) -> None:
+    done = check("# Title\n\n```python\nx = 1\nraise ValueError(x)\n```\n", tmp_path)
+    assert done.returncode != 0
+    assert 'page.md", line 5' in done.stderr
+
+
+def test_a_marked_block_is_compiled_and_not_run(tmp_path: Path) -> None:
+    mark = "<!-- no-run: it would never end -->\n"
+    assert check(f"{mark}```python\nraise ValueError\n```\n", tmp_path).returncode == 0
+    assert "SyntaxError" in check(f"{mark}```python\nis not python\n```\n", tmp_path).stderr
+
+
+def test_a_mark_that_is_above_no_block_is_refused(tmp_path: Path) -> None:
+    assert "directly above" in check("<!-- no-run: why -->\n\ntext\n", tmp_path).stderr
+
+
+def test_an_unclosed_block_is_refused(tmp_path: Path) -> None:
+    assert "not closed" in check("```python\nx = 1\n", tmp_path).stderr
+
+
+@pytest.mark.parametrize(("mark", "passes"), [("", False), ("<!-- exit: 127 -->\n", True)])
+def test_a_command_must_exit_as_the_page_says(tmp_path: Path, mark: str, passes: bool) -> None:
+    # A command that no version has: the shell does not find it and says 127.
+    done = check(f"{mark}```console\n$ pyworkflow-that-is-not-there now\nout\n```\n", tmp_path)
+    assert (done.returncode == 0) is passes, done.stderr
+
+
+def test_other_commands_of_a_console_block_are_not_run(tmp_path: Path) -> None:
+    assert check("```console\n$ exit 3\n$ pip install nothing\n```\n", tmp_path).returncode == 0

@@ -1,0 +1,1 @@
+"""A storage backend that a stranger wrote: a dictionary behind the storage contract."""
