@@ -86,6 +86,14 @@ _encode = msgspec.json.Encoder().encode
 _VERSIONS: dict[type[Any], int] = {body: cls.VERSION for cls, body in _BODY_OF.items()}
 
 
+def _defaults(cls: type[Payload]) -> dict[str, Any]:
+    fields = msgspec.structs.fields(cls)
+    return {f.name: f.default for f in fields if f.default is not msgspec.NODEFAULT and f.type is not Raw}
+
+
+_DEFAULTS: dict[type[Payload], dict[str, Any]] = {cls: _defaults(cls) for cls in PAYLOAD_CLASSES}
+
+
 def register_upcaster(event_type: str, from_version: int, upcast: Upcaster) -> None:
     """Register how data of an old schema version becomes data of the next one.
 
@@ -240,10 +248,15 @@ class Event(Struct, frozen=True, gc=False):
 def event_data(event: Event, codec: Codec) -> Mapping[str, Any]:
     """The data of `event`, decoded with `codec`.
 
+    Fields that were left out of the body because they have their default value are there again.
     Values of types that `codec` cannot revive come as `Opaque` values, so that any log can be read.
     """
     raw = _decode_any(event.body)
-    return MappingProxyType(codec.decode_lenient(bytes(raw.data)))
+    recorded = codec.decode_lenient(bytes(raw.data))
+    cls = _CLASS_OF.get(raw.type)
+    if cls is None or raw.version != cls.VERSION:
+        return MappingProxyType(recorded)
+    return MappingProxyType({**_DEFAULTS[cls], **recorded})
 
 
 def to_micros(moment: datetime) -> int:

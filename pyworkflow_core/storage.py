@@ -322,6 +322,11 @@ class StorageBackend(ABC):
     async def _wait(self, timeout: int) -> None:
         raise NotImplementedError
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
     # ---- what everybody calls ------------------------------------------------------
 
     async def open(self) -> None:

@@ -1,0 +1,215 @@
+"""Looking at runs: one, many, their events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from pyworkflow_core.codec import Opaque, RecordedError
+from pyworkflow_core.events import Event, decode_body, from_micros, to_micros
+from pyworkflow_core.ids import derive_run_id, validate_id
+from pyworkflow_core.payloads import WorkflowCompleted, WorkflowFailed, WorkflowInterrupted, WorkflowStarted
+from pyworkflow_core.record import RunRecord, RunStatus
+from pyworkflow_core.storage import RunQuery, StorageBackend
+
+from .config import get_storage
+from .definitions import list_workflows
+from .engine.control import last_payload
+from .engine.engine import Engine, engine_for
+from .errors import WorkflowNotFoundError
+
+
+class WorkflowRun(Struct, frozen=True, kw_only=True):
+    """A run as it stands.
+
+    Attributes:
+        run_id: the run.
+        workflow_name: its workflow.
+        status: what it is doing.
+        result: what the workflow returned; None while it has not.
+        error: type and text of what it raised, or why it was interrupted; None if neither.
+        created_at: when it was created.
+        started_at: when it first ran; None if it has not.
+        completed_at: when it ended; None if it has not.
+        updated_at: when its last event happened.
+        wake_at: when it is due; None if it waits for somebody, or has ended.
+        context: values of the step context.
+        parent_run_id: the run that started it.
+        nesting_depth: 0 for a run without a parent.
+        continued_from_run_id: the run that it continues.
+        continued_to_run_id: the run that continues it.
+        idempotency_key: the key it was started with.
+        tags: labels of its definition.
+        queue: whose workers may claim it.
+        priority: 0 is claimed first.
+        event_count: events in its log.
+    """
+
+    run_id: str
+    workflow_name: str
+    status: RunStatus
+    result: Any = None
+    error: str | None = None
+    created_at: datetime
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    updated_at: datetime
+    wake_at: datetime | None = None
+    context: Mapping[str, Any] = {}  # noqa: RUF012 - msgspec copies defaults
+    parent_run_id: str | None = None
+    nesting_depth: int = 0
+    continued_from_run_id: str | None = None
+    continued_to_run_id: str | None = None
+    idempotency_key: str | None = None
+    tags: tuple[str, ...] = ()
+    queue: str = "default"
+    priority: int = 5
+    event_count: int = 0
+
+
+async def get_workflow_run(run_id: str, storage: StorageBackend | str | None = None) -> WorkflowRun | None:
+    """The run, or None if there is no such run."""
+    engine = engine_for(get_storage(storage))
+    record = await engine.storage.get(run_id)
+    return None if record is None or not record.workflow else await _view(engine, record)
+
+
+async def get_workflow_run_by_idempotency_key(
+    key: str, storage: StorageBackend | str | None = None
+) -> WorkflowRun | None:
+    """The run that was started with this idempotency key, or None."""
+    return await get_workflow_run(derive_run_id("key", validate_id(key, "idempotency key")), storage)
+
+
+async def get_workflow_events(run_id: str, storage: StorageBackend | str | None = None) -> list[Event]:
+    """Every event of the run, in order.
+
+    Raises:
+        WorkflowNotFoundError: there is no such run.
+    """
+    events = await get_storage(storage).read(run_id)
+    if not events:
+        raise WorkflowNotFoundError(f"there is no run {run_id!r}")
+    return events
+
+
+async def list_workflow_runs(
+    *,
+    status: RunStatus | str | Iterable[RunStatus | str] | None = None,
+    workflow_name: str | None = None,
+    queue: str | None = None,
+    parent_run_id: str | None = None,
+    created_from: datetime | None = None,
+    created_before: datetime | None = None,
+    limit: int = 100,
+    storage: StorageBackend | str | None = None,
+) -> list[WorkflowRun]:
+    """The newest runs that match every filter given.
+
+    Raises:
+        ValueError: a status that does not exist.
+    """
+    engine = engine_for(get_storage(storage))
+    query = RunQuery(
+        status=statuses(status),
+        workflow=workflow_name,
+        queue=queue,
+        parent=parent_run_id,
+        created_from=None if created_from is None else to_micros(created_from),
+        created_before=None if created_before is None else to_micros(created_before),
+    )
+    records = [record async for record in find_all(engine.storage, query, limit)]
+    return list(await asyncio.gather(*(_view(engine, record) for record in records)))
+
+
+async def find_all(storage: StorageBackend, query: RunQuery, limit: int) -> Any:
+    """Yield up to `limit` records of workflow runs, newest first, page by page."""
+    cursor: str | None = None
+    while limit > 0:
+        page = await storage.find(query, cursor=cursor, limit=min(limit, 500))
+        for record in page.records:
+            if record.workflow and limit > 0:
+                limit -= 1
+                yield record
+        cursor = page.cursor
+        if cursor is None:
+            return
+
+
+def statuses(status: RunStatus | str | Iterable[RunStatus | str] | None) -> frozenset[RunStatus] | None:
+    """One status, several, or None for any.
+
+    Raises:
+        ValueError: a text that is no status; the message lists those there are.
+    """
+    if status is None:
+        return None
+    many = [status] if isinstance(status, str) else list(status)
+    try:
+        return frozenset(RunStatus(one) for one in many)
+    except ValueError as error:
+        raise ValueError(f"{error}; a status is one of {', '.join(RunStatus)}") from None
+
+
+async def _view(engine: Engine, record: RunRecord) -> WorkflowRun:
+    detail = record.detail
+    result, error = await _ending(engine, record) if record.status.is_terminal else (None, None)
+    return WorkflowRun(
+        run_id=record.run_id,
+        workflow_name=record.workflow,
+        status=record.status,
+        result=result,
+        error=error,
+        created_at=from_micros(record.created_at),
+        started_at=_moment(detail.started_at),
+        completed_at=_moment(detail.ended_at),
+        updated_at=from_micros(record.updated_at),
+        wake_at=_moment(record.wake_at),
+        parent_run_id=record.parent,
+        nesting_depth=detail.depth,
+        idempotency_key=detail.idempotency_key,
+        tags=detail.tags,
+        queue=record.queue,
+        priority=record.priority,
+        event_count=record.head,
+    )
+
+
+async def _ending(engine: Engine, record: RunRecord) -> tuple[Any, str | None]:
+    """Result and error text. A value of a type that is not known here comes as `Opaque`."""
+    payload = await last_payload(engine, record)
+    if isinstance(payload, WorkflowCompleted):
+        definition = list_workflows().get(record.workflow)
+        if definition is None:
+            return engine.codec.decode_lenient(payload.result), None
+        return engine.codec.decode(payload.result, reach=definition.reach), None
+    if isinstance(payload, WorkflowFailed):
+        return None, error_text(engine.codec.decode_lenient(payload.error))
+    if isinstance(payload, WorkflowInterrupted):
+        return None, f"interrupted: {payload.reason}"
+    return None, None
+
+
+def error_text(error: Any) -> str:
+    """Type and text of a recorded exception, for people."""
+    if isinstance(error, RecordedError):
+        return f"{error.type}: {error}"
+    if isinstance(error, BaseException):
+        return f"{type(error).__name__}: {error}"
+    if isinstance(error, Opaque):
+        return f"{error.type}: {error.value}"
+    return str(error)
+
+
+def _moment(micros: int | None) -> datetime | None:
+    return None if micros is None else from_micros(micros)
+
+
+def started_of(events: list[Event]) -> WorkflowStarted | None:
+    """The payload of a run's first event, if it is a workflow's."""
+    payload = decode_body(events[0].body).data if events else None
+    return payload if isinstance(payload, WorkflowStarted) else None

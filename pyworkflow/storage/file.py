@@ -1,0 +1,3 @@
+"""The file backend."""
+
+from pyworkflow_file import FileStorageBackend as FileStorageBackend

@@ -1,0 +1,3 @@
+"""The memory backend."""
+
+from pyworkflow_memory import InMemoryStorageBackend as InMemoryStorageBackend
