@@ -256,7 +256,9 @@ def event_data(event: Event, codec: Codec) -> Mapping[str, Any]:
     cls = _CLASS_OF.get(raw.type)
     if cls is None or raw.version != cls.VERSION:
         return MappingProxyType(recorded)
-    return MappingProxyType({**_DEFAULTS[cls], **recorded})
+    full = {**_DEFAULTS[cls], **recorded}
+    known = {name: full.pop(name) for name in cls.__struct_fields__ if name in full}
+    return MappingProxyType({**known, **full})
 
 
 def to_micros(moment: datetime) -> int:
