@@ -93,7 +93,9 @@ class StepDefinition(Generic[P, R]):
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"step {self.name!r}: {error}; it takes {self.__name__}{self._signature}") from None
+            raise TypeError(
+                f"step {self.name!r}: {error}; it takes {self.__name__}{self._signature}"
+            ) from None
 
     def __repr__(self) -> str:
         return f"<step {self.name!r}>"
@@ -163,7 +165,9 @@ class WorkflowDefinition(Generic[P, R]):
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"workflow {self.name!r}: {error}; it takes {self.__name__}{self._signature}") from None
+            raise TypeError(
+                f"workflow {self.name!r}: {error}; it takes {self.__name__}{self._signature}"
+            ) from None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> NoReturn:
         """Refused: a workflow is started, so that it has a log."""

@@ -215,4 +215,6 @@ def _redact(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return url.partition(":")[0] + ":…"
-    return url if "@" not in parts.netloc else url.replace(parts.netloc, "…@" + parts.netloc.rpartition("@")[2])
+    return (
+        url if "@" not in parts.netloc else url.replace(parts.netloc, "…@" + parts.netloc.rpartition("@")[2])
+    )

@@ -19,7 +19,6 @@ from .events import Event, decode_body
 from .payloads import (
     CancellationRequested,
     HookReceived,
-    Payload,
     RunRecovered,
     StepCompleted,
     WorkflowCancelled,
@@ -126,7 +125,7 @@ class RunRecord(Struct, frozen=True, gc=False, kw_only=True):
     updated_at: int = 0
     wake_at: int | None = None
     parent: str | None = None
-    attributes: dict[str, str] = {}  # noqa: RUF012 - msgspec copies defaults
+    attributes: dict[str, str] = {}
     rest: bytes = b"{}"
 
     @property
@@ -181,13 +180,13 @@ def _apply(
     record: RunRecord | None,
     fields: dict[str, Any],
     detail: dict[str, Any],
-    data: Payload | Any,
+    data: Any,
     at: int,
 ) -> None:
     """Write what one payload changes into `fields` and `detail`."""
     cls = data.__class__
     if cls is StepCompleted:
-        if detail.get("recoveries", record.detail.recoveries if _may_recover(record) else 0):
+        if detail.get("recoveries", _recoveries(record)):
             detail["recoveries"] = 0
     elif cls is WorkflowStarted:
         _apply_started(fields, detail, data, at)
@@ -223,8 +222,9 @@ _ENDS: dict[type[Any], RunStatus] = {
 }
 
 
-def _may_recover(record: RunRecord | None) -> bool:
-    return record is not None and b'"recoveries"' in record.rest
+def _recoveries(record: RunRecord | None) -> int:
+    # Most records have none, and most events are steps: look before decoding.
+    return record.detail.recoveries if record is not None and b'"recoveries"' in record.rest else 0
 
 
 def _unstarted(record: RunRecord | None, detail: dict[str, Any]) -> bool:

@@ -223,7 +223,7 @@ class RunQuery(Struct, frozen=True, kw_only=True):
     parent: str | None = None
     created_from: int | None = None
     created_before: int | None = None
-    attributes: dict[str, str] = {}  # noqa: RUF012 - msgspec copies defaults
+    attributes: dict[str, str] = {}
 
     def matches(self, record: RunRecord) -> bool:
         """Whether `record` is one of those asked for."""

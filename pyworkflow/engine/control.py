@@ -123,8 +123,8 @@ async def resume(run_id: str, *, storage: StorageBackend | str | None = None) ->
                 return await result_of(engine, record)
             if record.wake_at is not None and record.wake_at <= now:
                 raise WorkflowAlreadyRunningError(
-                    f"run {run_id!r} is held by another process, or was until it died; try again when its lease "
-                    f"of {engine.settings.lease / 1e6:g} s has ended"
+                    f"run {run_id!r} is held by another process, or was until it died; try again when its "
+                    f"lease of {engine.settings.lease / 1e6:g} s has ended"
                 )
             return None
         try:
@@ -259,7 +259,8 @@ async def _check_same(engine: Engine, record: RunRecord, started: WorkflowStarte
         return
     what = "other arguments" if first.workflow == started.workflow else f"workflow {first.workflow!r}"
     raise IdempotencyConflictError(
-        f"idempotency key {started.idempotency_key!r} belongs to run {record.run_id!r} of {what}; use another key",
+        f"idempotency key {started.idempotency_key!r} belongs to run {record.run_id!r} of {what}; "
+        "use another key",
         record.run_id,
     )
 
@@ -268,7 +269,8 @@ async def _record(engine: Engine, run_id: str) -> RunRecord:
     record = await engine.storage.get(run_id)
     if record is None or not record.workflow:
         raise WorkflowNotFoundError(
-            f"there is no run {run_id!r} in {type(engine.storage).__name__}; 'pyworkflow runs list' shows those there are"
+            f"there is no run {run_id!r} in {type(engine.storage).__name__}; "
+            "'pyworkflow runs list' shows those there are"
         )
     return record
 
@@ -285,7 +287,8 @@ def _check_durable(definition: WorkflowDefinition[Any, Any], durable: bool | Non
     wanted = next(d for d in (durable, definition.durable, get_config().default_durable) if d is not None)
     if not wanted:
         raise ConfigurationError(
-            f"workflow {definition.name!r}: durable=False is not supported by this version; every run has a log"
+            f"workflow {definition.name!r}: durable=False is not supported by this version; "
+            "every run has a log"
         )
 
 

@@ -16,7 +16,13 @@ from typing import Any
 
 import msgspec
 
-from pyworkflow_core.errors import CodecError, HistoryVersionError, LimitExceeded, NonDeterminismError, StorageError
+from pyworkflow_core.errors import (
+    CodecError,
+    HistoryVersionError,
+    LimitExceeded,
+    NonDeterminismError,
+    StorageError,
+)
 from pyworkflow_core.events import Envelope, Event, encode_body
 from pyworkflow_core.payloads import (
     CancellationRequested,
@@ -37,8 +43,8 @@ from pyworkflow_core.replay import HookCall, Machine, StepCall
 from pyworkflow_core.storage import Append, Claim, Committed, LeaseChange, Refused
 
 from ..definitions import WorkflowDefinition
-from .engine import Engine
 from .ending import ending_of, stalled
+from .engine import Engine
 from .execute import execute
 from .history import envelopes_of, open_steps
 
@@ -69,7 +75,9 @@ class Drive:
         replay_retry: microseconds until a run whose replay failed is due again.
     """
 
-    def __init__(self, engine: Engine, definition: WorkflowDefinition[Any, Any], claim: Claim, *, linger: int = 0) -> None:
+    def __init__(
+        self, engine: Engine, definition: WorkflowDefinition[Any, Any], claim: Claim, *, linger: int = 0
+    ) -> None:
         self.engine = engine
         self.definition = definition
         self.claim = claim
@@ -466,7 +474,9 @@ class Drive:
         for call in self._launches:
             key = (call.name, call.ordinal)
             if steps.get(key) is call and key not in self._running:
-                self._running[key] = loop.create_task(self._step(key, call), name=f"{call.name}#{call.ordinal}")
+                self._running[key] = loop.create_task(
+                    self._step(key, call), name=f"{call.name}#{call.ordinal}"
+                )
         self._launches.clear()
         if len(self._running) > len(steps):
             self._cancel_unwanted()
@@ -538,7 +548,9 @@ class Drive:
             if not await self._send([encode_body(p, at) for p in payloads], at, release=True):
                 await self.engine.storage.release(self.claim)
         except (StorageError, RunLost) as error:
-            log.warning("run %s: could not be suspended (%s); it is taken up when its lease ends", self.run_id, error)
+            log.warning(
+                "run %s: could not be suspended (%s); it is taken up when its lease ends", self.run_id, error
+            )
 
     async def _give_back(self, error: Exception) -> None:
         """A replay failed: leave the run suspended, so that mended code can take it up."""

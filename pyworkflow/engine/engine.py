@@ -128,7 +128,9 @@ class Engine:
                 log.warning("run %s: its lease could not be extended: %s", drive.run_id, error)
 
 
-_engines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, Engine]] = weakref.WeakKeyDictionary()
+_engines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, Engine]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def engine_for(storage: StorageBackend, make: Callable[[StorageBackend], Engine] = Engine) -> Engine:

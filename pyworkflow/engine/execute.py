@@ -42,8 +42,8 @@ async def execute(
         result = codec.encode(value, where="result", reach=call.reach)
         if limits.event_bytes is not None and len(result) + _OVERHEAD > limits.event_bytes:
             raise LimitExceeded(
-                f"step {call.name!r} returned {len(result)} bytes and the storage takes {limits.event_bytes} an "
-                "event; store the value elsewhere and return a reference"
+                f"step {call.name!r} returned {len(result)} bytes and the storage takes {limits.event_bytes} "
+                "an event; store the value elsewhere and return a reference"
             )
         return StepCompleted(call.name, call.ordinal, Raw(result))
     except asyncio.CancelledError as error:
@@ -52,7 +52,7 @@ async def execute(
         return _failed(call, definition, attempt, error, codec, now, rng)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001 - whatever a step raises is recorded, SystemExit too
+    except BaseException as error:
         return _failed(call, definition, attempt, error, codec, now, rng)
 
 
@@ -67,7 +67,9 @@ async def _run(definition: StepDefinition[Any, Any], args: tuple[Any, ...], kwar
     except TimeoutError as error:
         if not timer.expired():
             raise
-        raise StepTimeoutError(f"step {definition.name!r} took longer than its timeout of {seconds:g} s") from error
+        raise StepTimeoutError(
+            f"step {definition.name!r} took longer than its timeout of {seconds:g} s"
+        ) from error
 
 
 async def _call(definition: StepDefinition[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -118,7 +118,7 @@ class Call:
 
     @property
     def _asyncio_future_blocking(self) -> bool:
-        """asyncio asks for this before it takes an object as a future; so the call begins."""
+        """Asyncio asks for this before it takes an object as a future; so the call begins."""
         self.issue()
         return False
 
@@ -152,7 +152,6 @@ class Call:
         self, callback: Callable[[Any], object], *, context: contextvars.Context | None = None
     ) -> None:
         """As a future's; makes the call a command."""
-
 
         def tell(_: Any) -> None:
             callback(self)
@@ -263,11 +262,10 @@ class StepCall(Call):
                     completed.__class__ is StepCompleted
                     and completed.step == self.name
                     and completed.ordinal == self.ordinal
-                    and not asyncio.current_task(machine.loop)._must_cancel  # type: ignore[arg-type, union-attr]
+                    and not asyncio.current_task(machine.loop)._must_cancel  # type: ignore[union-attr]
                 ):
                     machine.pos = pos + 2
-                    if envelope.at > machine.now:
-                        machine.now = envelope.at
+                    machine.now = max(machine.now, envelope.at)
                     self.recorded = self.done_ = True
                     del machine.unawaited[self.order]
                     machine.recoveries = 0
@@ -300,7 +298,11 @@ class StepCall(Call):
 
     def mismatch(self, payload: Any) -> str:
         """What differs from a recorded command."""
-        if payload.__class__ is not StepStarted or payload.step != self.name or payload.ordinal != self.ordinal:
+        if (
+            payload.__class__ is not StepStarted
+            or payload.step != self.name
+            or payload.ordinal != self.ordinal
+        ):
             return "step"
         return "" if bytes(payload.args) == self.print else "arguments"
 
@@ -352,7 +354,11 @@ class SleepCall(Call):
 
     def mismatch(self, payload: Any) -> str:
         """What differs from a recorded command."""
-        if payload.__class__ is not SleepStarted or payload.sleep != self.name or payload.ordinal != self.ordinal:
+        if (
+            payload.__class__ is not SleepStarted
+            or payload.sleep != self.name
+            or payload.ordinal != self.ordinal
+        ):
             return "step"
         return "" if (payload.duration, payload.wake_at) == (self.duration, self.wake_at) else "arguments"
 
@@ -427,6 +433,10 @@ class HookCall(Call):
 
     def mismatch(self, payload: Any) -> str:
         """What differs from a recorded command."""
-        if payload.__class__ is not HookCreated or payload.hook != self.name or payload.ordinal != self.ordinal:
+        if (
+            payload.__class__ is not HookCreated
+            or payload.hook != self.name
+            or payload.ordinal != self.ordinal
+        ):
             return "step"
         return "" if payload.expires_at == self.expires_at else "arguments"

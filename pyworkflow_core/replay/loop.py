@@ -9,6 +9,7 @@ iterate alike in every process (by address, ``asyncio.wait``'s pending set would
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import sys
 from asyncio import events
@@ -132,7 +133,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self.ready.append(handle)
         return handle
 
-    def call_later(
+    def call_later(  # type: ignore[override]
         self,
         delay: float,
         callback: Callable[..., object],
@@ -142,7 +143,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         """Run the callback `delay` seconds of workflow time from now; the timer is durable."""
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
-    def call_at(
+    def call_at(  # type: ignore[override]
         self,
         when: float,
         callback: Callable[..., object],
@@ -151,7 +152,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.TimerHandle:
         """Run the callback at a moment of workflow time; the timer is durable."""
         self._refuse_if_dead()
-        timer = Timer(when, callback, args, self, context)  # type: ignore[arg-type]
+        timer = Timer(when, callback, args, self, context)
         timer.due = round(when * 1e6)
         timer.ordinal = 0
         if timer.due <= self.machine.now:
@@ -176,7 +177,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         future.call = None
         return future
 
-    def create_task(  # type: ignore[override]
+    def create_task(
         self,
         coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any] | Call,
         *,
@@ -223,7 +224,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
                 handle.context.run(handle.callback, *handle.args)
             except (SystemExit, KeyboardInterrupt):
                 raise
-            except BaseException as error:  # noqa: BLE001 - as asyncio's own loop does
+            except BaseException as error:
                 self.call_exception_handler({"message": "a callback raised", "exception": error})
 
     def enter(self) -> tuple[Any, ...]:
@@ -280,7 +281,9 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
                 _close(coro)
             raise RuntimeError("the run was suspended and left memory: no command can be issued from here")
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> NoReturn:
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> NoReturn:
         """Refused: threads are not reproducible."""
         raise RuntimeError(
             f"workflow code cannot run {getattr(func, '__name__', func)!r} in a thread, because a replay "
@@ -315,10 +318,9 @@ async def _await(awaitable: Any) -> Any:
 
 
 def _close(coro: Any) -> None:
-    try:
+    # Whatever the clean-up of a dropped run raises goes nowhere.
+    with contextlib.suppress(BaseException):
         coro.close()
-    except BaseException:  # noqa: S110, BLE001 - whatever a dropped run's clean-up raises goes nowhere
-        pass
 
 
 def _refuse_as_completed(coro: Any) -> None:

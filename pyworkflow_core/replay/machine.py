@@ -8,6 +8,7 @@ reads no clock and starts no thread; whoever drives it does (see `pyworkflow.eng
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import itertools
 from collections import deque
@@ -46,7 +47,7 @@ from ..payloads import (
 )
 from .calls import CANCEL_REQUEST, Call, HookCall, SleepCall, StepCall
 from .loop import Timer, WorkflowLoop, WorkflowTask
-from .mismatch import command_missing, command_mismatch, not_waiting, still_running
+from .mismatch import command_mismatch, command_missing, not_waiting, still_running
 
 Key = tuple[str, int]
 Command = tuple[Call, bool]
@@ -108,7 +109,7 @@ class Machine:
         self.draw_token = draw_token
         self.codec = codec
         self.decode = codec.decode
-        self.loop = WorkflowLoop(self)
+        self.loop = WorkflowLoop(self)  # type: ignore[abstract] # the rest is set by name
         self.now = 0
         self.head = 0
         self.pending: deque[Command] = deque()
@@ -246,7 +247,9 @@ class Machine:
     def _push_due(self, due: int, what: Timer | Call) -> None:
         heap = self._due
         heapq.heappush(heap, (due, next(self._due_order), what))
-        if len(heap) > 64 and len(heap) > 4 * (len(self.timers) + len(self.sleeps) + len(self.hooks) + len(self.steps)):
+        if len(heap) > 64 and len(heap) > 4 * (
+            len(self.timers) + len(self.sleeps) + len(self.hooks) + len(self.steps)
+        ):
             heap[:] = [entry for entry in heap if self._is_live(entry[0], entry[2])]
             heapq.heapify(heap)
 
@@ -304,8 +307,8 @@ class Machine:
         if root.cancelled():
             try:
                 root.result()
-            except BaseException as error:  # noqa: BLE001 - CancelledError is what is asked for
-                return Outcome(error=error, cancelled=self._cancel_delivered)
+            except asyncio.CancelledError as cancelled:
+                return Outcome(error=cancelled, cancelled=self._cancel_delivered)
         error = root.exception()
         if error is not None:
             return Outcome(error=error)
@@ -431,7 +434,9 @@ class Machine:
         payload = envelope.data
         timer = self.timers.get(payload.timer)
         if timer is None or timer.due != payload.due:
-            raise not_waiting(self, payload, "" if timer is None else f"timer #{timer.ordinal} due at {timer.due}")
+            raise not_waiting(
+                self, payload, "" if timer is None else f"timer #{timer.ordinal} due at {timer.due}"
+            )
         del self.timers[payload.timer]
         self._advance(envelope.at)
         self.loop.call_soon(self.loop._run_timer, timer)
@@ -446,7 +451,7 @@ class Machine:
         try:
             value = self.decode(payload.payload, reach=call.reach)
             call.answer(call.revive(value) if call.revive is not None else value)
-        except Exception as error:  # noqa: BLE001 - the workflow is told that the answer is unusable
+        except Exception as error:
             call.fail(error)
         self._drain()
 
