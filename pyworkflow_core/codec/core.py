@@ -217,7 +217,7 @@ class Codec:
         """
         try:
             return _encode(failures.write_error(CarefulWriter(self._registry, reach), error))
-        except (Refusal, RecursionError, UnicodeEncodeError):
+        except Exception:  # a class may make anything of its attributes
             return _encode(failures.smallest(error))
 
     def decode_error(self, data: _Data, *, reach: Reach = EMPTY_REACH) -> BaseException:

@@ -88,8 +88,14 @@ class Reader:
     def _dict(self, node: dict[str, Any], depth: int) -> Any:
         return {
             self.read(key, depth + 3): item if type(item) is str else self.read(item, depth + 3)
-            for key, item in node["v"]
+            for key, item in self._pairs(node)
         }
+
+    def _pairs(self, node: dict[str, Any]) -> Any:
+        pairs = node["v"]
+        if type(pairs) is not list:
+            raise MalformedValueError(f"'dict' holds {type(pairs).__name__}, not a list")
+        return pairs
 
     def _enum(self, node: dict[str, Any], depth: int) -> Any:
         name, member = node["t"], node["v"]
