@@ -106,14 +106,19 @@ def _write(writer: Writer, error: BaseException, depth: int, level: int) -> Reco
     entry = writer.registry.by_class.get(cls)
     name = writer.registry.name_of(cls)
     message = _text_of(error)
-    if cls is RecordedError:
-        name = getattr(error, "type", "") or name
+    stands_in = cls is RecordedError
+    if isinstance(error, RecordedError):  # recorded again as what it stands for
+        name = error.type or name
     record: Record = {MARK: "error", "type": _clean(name), "message": message}
-    bases = [
-        writer.registry.name_of(base)
-        for base in cls.__mro__[1:]
-        if _revivable(base) and type_name(base) not in _TOO_PLAIN
-    ]
+    bases = (
+        []
+        if stands_in
+        else [
+            writer.registry.name_of(base)
+            for base in cls.__mro__[1:]
+            if _revivable(base) and type_name(base) not in _TOO_PLAIN
+        ]
+    )
     if bases:
         record["bases"] = bases
     if level < CHAIN_LIMIT:
@@ -123,14 +128,14 @@ def _write(writer: Writer, error: BaseException, depth: int, level: int) -> Reco
         elif isinstance(error, BaseExceptionGroup):
             record["text"] = _clean(error.message)
             record["members"] = [_write(writer, e, depth + 2, level + 1) for e in error.exceptions]
-        elif error.args or cls is not RecordedError:
+        elif not stands_in:
             with contextlib.suppress(Refusal):
                 record["args"] = writer.write_all(error.args, depth + 2)
         state = _write_state(writer, error, depth + 2)
-        if state:
+        if state and not stands_in:
             record["state"] = state
         _write_chain(writer, error, record, depth, level)
-    notes = getattr(error, "__notes__", None)
+    notes = error.__dict__.get("__notes__")
     if type(notes) is list and notes:
         record["notes"] = [_clean(note) for note in notes if isinstance(note, str)]
     return record
@@ -190,7 +195,7 @@ def _traceback_text(error: BaseException) -> str:
         text = "".join(traceback.format_exception(error))
     except Exception:
         return ""
-    before = getattr(error, TRACEBACK_ATTRIBUTE, None)
+    before = error.__dict__.get(TRACEBACK_ATTRIBUTE)
     if isinstance(before, str):
         text = f"{before}\nRaised again from the log:\n\n{text}"
     text = _clean(text)

@@ -38,7 +38,7 @@ class Reader:
         """Drop what was learned about types: the registry has changed."""
         self._shapes: dict[str, Shape] = {}
         self._tags: dict[str, Callable[[dict[str, Any], int], Any]] = {
-            "tuple": lambda node, depth: tuple(self._items(node, depth)),
+            "tuple": self._tuple,
             "set": lambda node, depth: set(self._items(node, depth)),
             "frozenset": lambda node, depth: frozenset(self._items(node, depth)),
             "dict": self._dict,
@@ -70,10 +70,9 @@ class Reader:
         return node
 
     def _tagged(self, node: dict[str, Any], depth: int) -> Any:
-        tag = node[MARK]
-        handler = self._tags.get(tag) if type(tag) is str else None
+        handler = self._tags.get(node[MARK])
         if handler is None:
-            raise MalformedValueError(f"unknown tag {tag!r}: not written by this version of the codec")
+            raise MalformedValueError(f"unknown tag {node[MARK]!r}: not written by this version of the codec")
         return handler(node, depth)
 
     def _items(self, node: dict[str, Any], depth: int) -> list[Any]:
@@ -83,11 +82,20 @@ class Reader:
         read: list[Any] = self.read(items, depth + 1)
         return read
 
+    def _tuple(self, node: dict[str, Any], depth: int) -> Any:
+        return tuple(self._items(node, depth))
+
     def _dict(self, node: dict[str, Any], depth: int) -> Any:
         return {
             self.read(key, depth + 3): item if type(item) is str else self.read(item, depth + 3)
-            for key, item in node["v"]
+            for key, item in self._pairs(node)
         }
+
+    def _pairs(self, node: dict[str, Any]) -> Any:
+        pairs = node["v"]
+        if type(pairs) is not list:
+            raise MalformedValueError(f"'dict' holds {type(pairs).__name__}, not a list")
+        return pairs
 
     def _enum(self, node: dict[str, Any], depth: int) -> Any:
         name, member = node["t"], node["v"]

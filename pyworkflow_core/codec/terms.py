@@ -13,6 +13,8 @@ MARK: Final = "$"
 MARK_BYTES: Final = b'"$"'
 """How the marker stands in encoded data. Where it does not occur, nothing is tagged."""
 
+MARK_BYTE: Final = ord(MARK)
+
 MAX_DEPTH: Final = 200
 """Deepest nesting of JSON arrays and objects that is written."""
 
@@ -88,6 +90,6 @@ class RecordedError(WorkflowError):
         type: the qualified name of the original's class.
     """
 
-    def __init__(self, message: str = "", *, type: str = "") -> None:  # noqa: A002 - reads best at use
+    def __init__(self, message: str = "", *, type: str = "") -> None:
         super().__init__(message)
         self.type = type
