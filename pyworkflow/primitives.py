@@ -129,7 +129,7 @@ def get_typed_hook(name: str) -> TypedHook[Any] | None:
 
 
 def shield() -> Shield:
-    """Shield a block from cancellation, as ``async with shield():``; a cancellation request waits until the block is left."""
+    """Shield a block from cancellation: ``async with shield():`` makes a request wait until it is left."""
     return Shield(_machine("shield()", "nothing"))
 
 

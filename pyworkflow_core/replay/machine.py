@@ -241,8 +241,8 @@ class Machine:
         if isinstance(what, Timer):
             return self.timers.get(what.ordinal) is what
         if isinstance(what, StepCall):
-            return not what.done_ and what.retry_at == due
-        return not what.done_
+            return not what.settled and what.retry_at == due
+        return not what.settled
 
     def _push_due(self, due: int, what: Timer | Call) -> None:
         heap = self._due
@@ -319,10 +319,10 @@ class Machine:
         if given_up:
             return
         call.recorded = True
-        if call.done_:
+        if call.settled:
             return  # given up before its command was recorded
         key = (call.name, call.ordinal)
-        if isinstance(call, StepCall):
+        if call.__class__ is StepCall:
             call.attempt = 1
             self.steps[key] = call
         elif isinstance(call, SleepCall):
@@ -404,11 +404,19 @@ class Machine:
         self.suspended = True
 
     def _on_step_completed(self, envelope: Envelope[StepCompleted]) -> None:
+        # The hot path of replayed gathers, so `_take` and `_drain` are written out.
         payload = envelope.data
-        call: StepCall = self._take(self.steps, (payload.step, payload.ordinal), envelope)
+        call = self.steps.pop((payload.step, payload.ordinal), None)
+        if call is None:
+            raise not_waiting(self, payload)
+        if envelope.at > self.now:
+            self.now = envelope.at
         self.recoveries = 0
-        call.answer(self.decode(payload.result, reach=call.reach))
-        self._drain()
+        call.settled = True
+        if not call.done():
+            call.set_result(self.decode(payload.result, reach=call.reach))
+        if self.loop.ready:
+            self._drain()
 
     def _on_step_failed(self, envelope: Envelope[StepFailed]) -> None:
         payload = envelope.data
