@@ -47,7 +47,7 @@ def test_this_installation_has_one_owner(tmp_path: Path) -> None:
 
 
 def test_a_stranger_that_installed_into_the_package_is_named(tmp_path: Path) -> None:
-    install(tmp_path, "stranger", "pyworkflow/__init__.py", "pyworkflow/engine.py")
+    install(tmp_path, "stranger", "pyworkflow/strange.py")
     assert ask(tmp_path).startswith(
         "ConfigurationError the import package 'pyworkflow' belongs to pyworkflow-core"
     )
