@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -12,7 +11,7 @@ from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
 from pyworkflow_core.codec import Reach, reach_of_function
 from pyworkflow_core.errors import ConfigurationError
 from pyworkflow_core.ids import validate_id
-from pyworkflow_core.replay import StepCall, WorkflowLoop
+from pyworkflow_core.replay import StepCall, current_machine
 
 from .durations import Duration, to_duration
 from .errors import StepOutsideWorkflowError, WorkflowNotRegisteredError
@@ -74,10 +73,9 @@ class StepDefinition(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """Call the step from a workflow; await what this returns."""
-        loop = asyncio._get_running_loop()
-        if loop.__class__ is not WorkflowLoop:
+        machine = current_machine.get()
+        if machine is None:
             _refuse_outside(f"step {self.name!r}", f"{self.__name__}.func(…)")
-        machine = loop.machine
         simple = self._simple
         if simple is None or kwargs or not simple[0] <= len(args) <= simple[1]:
             self._bind(args, kwargs)

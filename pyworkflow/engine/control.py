@@ -87,7 +87,7 @@ async def start(
     if queue is not None:
         created = await drive.enqueue(started)
     else:
-        created = await drive.begin(_owned(started, drive.claim.token))
+        created = await drive.begin(_owned(started, drive.log.claim.token))
     if not created:
         record = await _record(engine, run_id)
         await _check_same(engine, record, started)

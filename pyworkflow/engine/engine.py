@@ -90,6 +90,7 @@ class Engine:
     def enter(self, drive: Drive) -> None:
         """A drive begins: extend its lease and watch its log from now on."""
         self.live[drive.run_id] = drive
+        self.queue.writers = len(self.live)
         if self._tick_handle is None:
             self._schedule_tick()
 
@@ -97,6 +98,7 @@ class Engine:
         """A drive ended."""
         if self.live.get(drive.run_id) is drive:
             del self.live[drive.run_id]
+            self.queue.writers = max(len(self.live), 1)
         if not self.live and self._tick_handle is not None:
             self._tick_handle.cancel()
             self._tick_handle = None

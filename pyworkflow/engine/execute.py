@@ -35,7 +35,6 @@ async def execute(
     """
     definition: StepDefinition[Any, Any] = call.definition
     attempt = call.attempt
-    task = asyncio.current_task()
     try:
         args, kwargs = codec.decode_args(call.args, reach=call.reach)
         value = await _run(definition, args, kwargs)
@@ -47,6 +46,7 @@ async def execute(
             )
         return StepCompleted(call.name, call.ordinal, Raw(result))
     except asyncio.CancelledError as error:
+        task = asyncio.current_task()
         if task is not None and task.cancelling():
             return None
         return _failed(call, definition, attempt, error, codec, now, rng)

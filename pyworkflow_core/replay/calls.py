@@ -37,17 +37,29 @@ Site = tuple[CodeType, int]
 """Where a call was made: code object and index of the last instruction."""
 
 
+# By identity: a code object's own hash reads all of it.
+_sites: dict[tuple[int, int], tuple[CodeType, str]] = {}
+_MOST_SITES = 10_000
+
+
 def site_text(site: Site | None) -> str:
     """The call site as ``file.py:line``; empty where it is not known."""
     if site is None:
         return ""
     code, last = site
+    known = _sites.get((id(code), last))
+    if known is not None and known[0] is code:
+        return known[1]
     line = code.co_firstlineno
     for start, end, number in code.co_lines():
         if start <= last < end and number is not None:
             line = number
             break
-    return f"{code.co_filename.rpartition('/')[2]}:{line}"
+    text = f"{code.co_filename.rpartition('/')[2]}:{line}"
+    if len(_sites) > _MOST_SITES:
+        _sites.clear()
+    _sites[id(code), last] = (code, text)
+    return text
 
 
 class Call(asyncio.Future[Any]):

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 _PRUNE_AT = 64
 
 
+current_machine: contextvars.ContextVar[Machine | None] = contextvars.ContextVar(
+    "pyworkflow machine", default=None
+)
+"""The machine whose code runs: set for the tasks of a workflow, and nowhere else."""
+
+
 class WorkflowFuture(asyncio.Future[Any]):
     """A future that hashes by creation order."""
 

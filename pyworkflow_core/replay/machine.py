@@ -9,6 +9,7 @@ reads no clock and starts no thread; whoever drives it does (see `pyworkflow.eng
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import heapq
 import itertools
 from collections import deque
@@ -46,7 +47,7 @@ from ..payloads import (
     WorkflowSuspended,
 )
 from .calls import CANCEL_REQUEST, Call, HookCall, SleepCall, StepCall
-from .loop import Timer, WorkflowLoop, WorkflowTask
+from .loop import Timer, WorkflowLoop, WorkflowTask, current_machine
 from .mismatch import command_mismatch, command_missing, not_waiting, still_running
 
 Key = tuple[str, int]
@@ -391,7 +392,9 @@ class Machine:
         self.owner = envelope.data.owner
         self.suspended = envelope.data.owner is None
         self._advance(envelope.at)
-        self._root = self.loop.create_task(self._main(envelope.data), name="workflow")
+        context = contextvars.copy_context()
+        context.run(current_machine.set, self)
+        self._root = self.loop.create_task(self._main(envelope.data), name="workflow", context=context)
         self._drain()
 
     def _on_owner(self, envelope: Envelope[Any]) -> None:
