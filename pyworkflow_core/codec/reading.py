@@ -168,6 +168,20 @@ class LenientReader(Reader):
 
     lenient = True
 
+    def read_tree(self, tree: Any) -> Any:
+        """The value that a whole tree says. What is passed on unread must not be deep either."""
+        level = [tree]
+        for _ in range(MAX_READ_DEPTH):
+            level = [
+                item
+                for node in level
+                if type(node) is dict or type(node) is list
+                for item in (node.values() if type(node) is dict else node)
+            ]
+            if not level:
+                return self.read(tree, 0)
+        raise TooDeep(f"nested more than {MAX_READ_DEPTH} levels deep")
+
     def _tagged(self, node: dict[str, Any], depth: int) -> Any:
         name = node.get("t", node[MARK])
         try:

@@ -1,10 +1,13 @@
 import functools
 import pathlib
 import sys
+from collections.abc import Callable  # noqa: TC003 - read from the annotation
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import ForwardRef, Literal, NewType, TypeVar
 
+import msgspec
 import pytest
 
 from pyworkflow_core.codec import Codec, Opaque, reach_of_function, reach_of_type
@@ -265,3 +268,37 @@ def test_functions_that_fail_are_reported():
 @pytest.mark.parametrize("func", [len, shop.nothing, print, shop.Conn(), functools.partial(shop.nothing)])
 def test_a_function_without_annotations_reaches_nothing(func):
     assert not reach_of_function(func).types
+
+
+class Wide(msgspec.Struct, dict=True):
+    n: int
+
+
+class Named(shop.Point):
+    """A subclass of a NamedTuple has a dictionary of its own."""
+
+
+def test_attributes_that_are_no_fields_come_back():
+    wide, named = Wide(1), Named(1, 2.0)
+    wide.more = named.more = (1,)
+    assert back(wide).more == (1,)
+    assert back(named).more == (1,)
+    assert type(back(named)) is Named
+
+
+Choice = NewType("Choice", shop.Color)
+Some = TypeVar("Some", bound=shop.Item)
+
+
+def test_aliases_type_variables_and_callables_are_looked_through():
+    def step(
+        a: Choice, b: Some, c: "Callable[[shop.Point], Literal[shop.Level.LOW]]", d: ForwardRef("shop.Box")
+    ): ...
+
+    assert {name.split(".")[1] for name in reach_of_function(step).types} == {
+        "Color",
+        "Item",
+        "Point",
+        "Level",
+        "Box",
+    }
