@@ -128,7 +128,7 @@ def get_typed_hook(name: str) -> TypedHook[Any] | None:
 
 
 def shield() -> Shield:
-    """Shield a block from cancellation: ``async with shield():`` makes a request wait until it is left."""
+    """Keep a cancellation request out of a block; use it with ``async with``."""
     return Shield(_machine("shield()", "nothing"))
 
 

@@ -388,8 +388,8 @@ class Drive:
         if limit is None or _weight(payload) * 2 < limit or len(encode_body(payload, at)) <= limit:
             return payload
         too_large = LimitExceeded(
-            f"run {self.run_id!r}: its result takes {_weight(payload)} bytes and the storage takes {limit} an "
-            "event; store it elsewhere and return a reference"
+            f"run {self.run_id!r}: its result takes {_weight(payload)} bytes; the storage takes {limit} "
+            "an event; store it elsewhere and return a reference"
         )
         payload, self.error = ending_of(self._machine, self.definition, self.engine.codec, instead=too_large)
         return payload

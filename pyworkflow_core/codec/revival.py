@@ -97,7 +97,7 @@ def _read_part(reader: Reader, part: Any, depth: int) -> list[Any] | None:
     return read
 
 
-def _build(  # noqa: PLR0917 - the parts of one record
+def _build(
     cls: type[BaseException],
     message: str,
     args: list[Any] | None,
