@@ -41,7 +41,7 @@ def _rewrite(store: Store, number: int, size: int) -> int:
     generation = journal.generations[number] + 1
     new = os.path.join(journal.folder, segment_name(number, generation))
     temporary = new + ".tmp"
-    placed: list[tuple[str, Extent]] = []
+    placed: dict[str, list[Extent]] = {}
     graves: set[tuple[str, str]] = set()
     written = 0
     try:
@@ -75,7 +75,7 @@ def _rewrite(store: Store, number: int, size: int) -> int:
 
 
 def _swap(
-    index: Index, number: int, generation: int, placed: list[tuple[str, Extent]], graves: set[tuple[str, str]]
+    index: Index, number: int, generation: int, placed: dict[str, list[Extent]], graves: set[tuple[str, str]]
 ) -> None:
     """Let the index point into the new file; after a crash before this the old one still counts."""
     with index.transaction():
@@ -101,10 +101,11 @@ def _living_lines(
 
 
 def _place(
-    placed: list[tuple[str, Extent]], run_id: str, *, first: int, count: int, place: Place, line: bytes
+    placed: dict[str, list[Extent]], run_id: str, *, first: int, count: int, place: Place, line: bytes
 ) -> None:
     """Note where a line went, in the extent before it if it continues that."""
-    if placed and placed[-1][0] == run_id and placed[-1][1].is_followed_by(place):
-        placed[-1] = run_id, placed[-1][1].grown(count, line)
+    extents = placed.setdefault(run_id, [])
+    if extents and extents[-1].is_followed_by(place):
+        extents[-1] = extents[-1].grown(count, line)
     else:
-        placed.append((run_id, Extent.of(first, count, place, line)))
+        extents.append(Extent.of(first, count, place, line))

@@ -26,7 +26,8 @@ class Extent(NamedTuple):
         segment: the journal segment.
         offset: where the lines begin in it.
         length: how many bytes they take.
-        crc: checksum of those bytes.
+        crc: checksum of those bytes; 0 in the index for a single line, which has its own.
+        lines: how many lines; 0 if that is not known any more.
     """
 
     first: int
@@ -35,16 +36,20 @@ class Extent(NamedTuple):
     offset: int
     length: int
     crc: int
+    lines: int = 0
 
     @classmethod
     def of(cls, first: int, count: int, place: Place, line: bytes) -> Extent:
         """The extent of a single line."""
-        return cls(first, count, place.segment, place.offset, len(line), crc32(line))
+        return cls(first, count, place.segment, place.offset, len(line), crc32(line), 1)
 
     def grown(self, count: int, line: bytes) -> Extent:
         """The extent with one more line at its end."""
         return self._replace(
-            events=self.events + count, length=self.length + len(line), crc=crc32(line, self.crc)
+            events=self.events + count,
+            length=self.length + len(line),
+            crc=crc32(line, self.crc),
+            lines=self.lines + 1,
         )
 
     def is_followed_by(self, place: Place) -> bool:

@@ -13,13 +13,15 @@ import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from pyworkflow_core.record import RunRecord, decode_record, encode_record
 
 from .heads import Extent
 from .segments import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from .heads import Head, Heads
 
@@ -37,8 +39,8 @@ CREATE INDEX runs_due ON runs (queue, priority, due, id) WHERE due IS NOT NULL;
 CREATE INDEX runs_created ON runs (created DESC, id);
 CREATE INDEX runs_status ON runs (status, created DESC, id);
 CREATE INDEX runs_parent ON runs (parent, created DESC, id) WHERE parent IS NOT NULL;
-CREATE TABLE extents (run INTEGER, first INTEGER, count INTEGER, segment INTEGER, offset INTEGER,
-  length INTEGER, crc INTEGER, PRIMARY KEY (run, first)) WITHOUT ROWID;
+CREATE TABLE extents (run INTEGER, first INTEGER, segment INTEGER, data BLOB, PRIMARY KEY (run, first))
+  WITHOUT ROWID;
 CREATE TABLE graves (id TEXT, incarnation TEXT, segment INTEGER, PRIMARY KEY (id, incarnation)) WITHOUT ROWID;
 """
 _UPSERT = f"""
@@ -51,7 +53,7 @@ _SET_LEASE = (
     "UPDATE runs SET token = ?2, owner = ?3, until = ?4, "
     f"due = {DUE.format(wake='wake', until='?4')} WHERE id = ?1"
 )
-_ADD_EXTENT = "INSERT INTO extents SELECT number, ?2, ?3, ?4, ?5, ?6, ?7 FROM runs WHERE id = ?1"
+_ADD_EXTENT = "INSERT INTO extents SELECT number, ?2, ?3, ?4 FROM runs WHERE id = ?1"
 
 
 class Seen(NamedTuple):
@@ -149,7 +151,7 @@ class Index:
         """Write everything that `heads` has and the index has not."""
         changed = heads.changed
         self.db.executemany(_UPSERT, (_row(head.record) for head in changed.values()))
-        self.db.executemany(_ADD_EXTENT, ((i, *e) for i, h in changed.items() for e in h.extents))
+        self.db.executemany(_ADD_EXTENT, (_pack(i, h.extents) for i, h in changed.items() if h.extents))
         for run_id, head in changed.items():
             if head.leases:
                 self._change_lease(run_id, head)
@@ -177,11 +179,8 @@ class Index:
             "SELECT number FROM runs WHERE id = ? AND incarnation = ?", (run_id, incarnation)
         ).fetchone()
         if row is not None:
-            dead = self.db.execute(
-                "SELECT segment, sum(length) FROM extents WHERE run = ? GROUP BY segment", row
-            )
-            for number, count in dead.fetchall():
-                self.add_dead(number, count)
+            for extent in self.extents(run_id, 0, _LARGEST):
+                self.add_dead(extent.segment, extent.length)
             self.db.execute("DELETE FROM extents WHERE run = ?", row)
             self.db.execute("DELETE FROM runs WHERE number = ?", row)
         if self.is_buried(run_id, incarnation):
@@ -212,17 +211,41 @@ class Index:
     def extents(self, run_id: str, after: int, last: int) -> list[Extent]:
         """Where the run's events above `after` and up to `last` lie, in order; the ends may hold more."""
         rows = self.db.execute(
-            "SELECT first, count, segment, offset, length, extents.crc FROM extents "
-            "JOIN runs ON run = number WHERE id = ?1 AND first <= ?3 AND first >= coalesce("
-            "(SELECT max(first) FROM extents WHERE run = number AND first <= ?2 + 1), 0) ORDER BY first",
+            "SELECT first, segment, data FROM extents JOIN runs ON run = number WHERE id = ?1 AND first <= ?3 "
+            "AND first >= coalesce((SELECT max(first) FROM extents WHERE run = number AND first <= ?2 + 1), 0) "
+            "ORDER BY first",
             (run_id, fit(after), fit(last)),
         )
-        return [Extent(*row) for row in rows]
+        found = [extent for row in rows for extent in _unpack(*row)]
+        return [e for e in found if e.first <= last and e.first + e.events > after + 1]
 
-    def replace_extents(self, segment: int, fresh: Iterable[tuple[str, Extent]]) -> None:
+    def replace_extents(self, segment: int, fresh: dict[str, list[Extent]]) -> None:
         """Let the extents of one segment be these, by run id."""
         self.db.execute("DELETE FROM extents WHERE segment = ?", (segment,))
-        self.db.executemany(_ADD_EXTENT, ((run_id, *extent) for run_id, extent in fresh))
+        self.db.executemany(_ADD_EXTENT, (_pack(*item) for item in fresh.items()))
+
+
+def _pack(run_id: str, extents: list[Extent]) -> tuple[str, int, int, bytes]:
+    """A row for neighbouring extents of one segment: few bytes each, and one row to write."""
+    numbers = []
+    offset = 0
+    for e in extents:
+        numbers += (e.events, e.offset - offset, e.length, e.crc if e.lines != 1 else 0)
+        offset = e.offset
+    return run_id, extents[0].first, extents[0].segment, _encode_numbers(numbers)
+
+
+def _unpack(first: int, segment: int, data: bytes) -> Iterator[Extent]:
+    numbers = iter(_decode_numbers(data))
+    offset = 0
+    for events, distance, length, crc in zip(numbers, numbers, numbers, numbers, strict=True):
+        offset += distance
+        yield Extent(first, events, segment, offset, length, crc)
+        first += events
+
+
+_encode_numbers = msgspec.msgpack.Encoder().encode
+_decode_numbers = msgspec.msgpack.Decoder(list[int]).decode
 
 
 def _row(record: RunRecord) -> tuple[object, ...]:

@@ -88,10 +88,14 @@ def encode_grave(run_id: str, incarnation: str, head: int, *, starts: bool = Tru
 
 
 def _seal(run_id: str, incarnation: str, first: int, events: bytes, lease: bytes, *, starts: bool) -> bytes:
-    text = b"%c [%b,%b,%d,[%b]%b]" % (
-        START if starts else FOLLOW, _encode(run_id), _encode(incarnation), first, events, lease
-    )  # fmt: skip
+    start = line_start(run_id, incarnation, first)
+    text = b"%c %b%b]%b]" % (START if starts else FOLLOW, start, events, lease)
     return b"%08x%b\n" % (crc32(text), text)
+
+
+def line_start(run_id: str, incarnation: str, first: int) -> bytes:
+    """How the JSON of a line of this run begins."""
+    return b"[%b,%b,%d,[" % (_encode(run_id), _encode(incarnation), first)
 
 
 def _check_body(event: Event) -> None:
