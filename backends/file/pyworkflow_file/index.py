@@ -53,6 +53,12 @@ _SET_LEASE = (
     "UPDATE runs SET token = ?2, owner = ?3, until = ?4, "
     f"due = {DUE.format(wake='wake', until='?4')} WHERE id = ?1"
 )
+_EXTENTS = """
+SELECT first, segment, data FROM extents JOIN runs ON run = number
+WHERE id = ?1 AND first <= ?3
+  AND first >= coalesce((SELECT max(first) FROM extents WHERE run = number AND first <= ?2 + 1), 0)
+ORDER BY first
+"""
 _ADD_EXTENT = "INSERT INTO extents SELECT number, ?2, ?3, ?4 FROM runs WHERE id = ?1"
 
 
@@ -211,9 +217,7 @@ class Index:
     def extents(self, run_id: str, after: int, last: int) -> list[Extent]:
         """Where the run's events above `after` and up to `last` lie, in order; the ends may hold more."""
         rows = self.db.execute(
-            "SELECT first, segment, data FROM extents JOIN runs ON run = number WHERE id = ?1 AND first <= ?3 "
-            "AND first >= coalesce((SELECT max(first) FROM extents WHERE run = number AND first <= ?2 + 1), 0) "
-            "ORDER BY first",
+            _EXTENTS,
             (run_id, fit(after), fit(last)),
         )
         found = [extent for row in rows for extent in _unpack(*row)]
@@ -227,7 +231,7 @@ class Index:
 
 def _pack(run_id: str, extents: list[Extent]) -> tuple[str, int, int, bytes]:
     """A row for neighbouring extents of one segment: few bytes each, and one row to write."""
-    numbers = []
+    numbers: list[int] = []
     offset = 0
     for e in extents:
         numbers += (e.events, e.offset - offset, e.length, e.crc if e.lines != 1 else 0)

@@ -210,7 +210,6 @@ class Journal:
             SyncFailed: it is not known what was; the handle is poisoned.
         """
         start = self.end
-        path = self.path(start.segment)
         began = time.perf_counter()
         try:
             self.disk.write_all(self._fd, data, start.offset)
@@ -218,21 +217,21 @@ class Journal:
             try:
                 self.disk.truncate(self._fd, start.offset)
             except OSError as worse:
-                raise self._poisoned(path, worse) from error
-            raise storage_error(error, path, "append to") from error
+                raise self._poisoned(worse) from error
+            raise storage_error(error, self.path(start.segment), "append to") from error
         try:
             self.disk.sync(self._fd)
         except OSError as error:
-            raise self._poisoned(path, error) from error
+            raise self._poisoned(error) from error
         self.end = Place(start.segment, start.offset + len(data))
         self._record, self._synced = self.lock.write_record(self.end), self.end
         self.sync_time = (time.perf_counter() - began) * 1e6
         return start
 
-    def _poisoned(self, path: str, error: OSError) -> SyncFailed:
+    def _poisoned(self, error: OSError) -> SyncFailed:
         # After a failed sync the system may forget the data and still show them to readers.
         self.poison = (
-            f"{path}: {os.strerror(error.errno or 0)} while syncing; this handle no longer knows "
+            f"{self.path(self.end.segment)}: {os.strerror(error.errno or 0)} while syncing; this handle no longer knows "
             "what is on the medium. Check the disk and open a new handle: it reads the journal again and "
             "writes its end anew."
         )
