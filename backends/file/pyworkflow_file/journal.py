@@ -230,10 +230,10 @@ class Journal:
 
     def _poisoned(self, error: OSError) -> SyncFailed:
         # After a failed sync the system may forget the data and still show them to readers.
+        path, reason = self.path(self.end.segment), os.strerror(error.errno or 0)
         self.poison = (
-            f"{self.path(self.end.segment)}: {os.strerror(error.errno or 0)} while syncing; this handle no longer knows "
-            "what is on the medium. Check the disk and open a new handle: it reads the journal again and "
-            "writes its end anew."
+            f"{path}: {reason} while syncing; this handle no longer knows what is on the medium. Check the "
+            "disk and open a new handle: it reads the journal again and writes its end anew."
         )
         return SyncFailed(self.poison)
 

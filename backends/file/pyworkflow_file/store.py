@@ -192,10 +192,9 @@ class Store:
         if self.journal.is_unmoved():
             return
         end = self.journal.find_end(self._generations)
-        if end.segment != self.journal.end.segment or end.offset - self.journal.end.offset > 65536:
-            seen = self.index.seen()
-            if seen is not None and seen.place > self.journal.end:
-                self._go_to_index()  # somebody has indexed it already
+        seen = self.index.seen()
+        if seen is not None and seen.place > self.journal.end:
+            self._go_to_index()  # somebody has indexed it already
         self._read_lines(end)
 
     def _read_lines(self, end: Place) -> None:
@@ -393,6 +392,9 @@ class Store:
         if head is None or head.record.head <= after:
             return None
         last = head.record.head if limit is None else min(head.record.head, after + limit)
+        if head.extents and (seen := self.index.seen()) is not None and seen.place != self._base:
+            self.flush()  # somebody indexed a part of what this handle still holds
+            head = self.head(run_id) or head
         extents = []
         if not head.extents or after + 1 < head.extents[0].first:
             extents = self.index.extents(run_id, after, last)

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Coroutine
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pyworkflow_core.plugins import open_storage
-from pyworkflow_core.storage import StorageBackend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from pathlib import Path
+
+    from pyworkflow_core.storage import StorageBackend
 
 
 class Place:
