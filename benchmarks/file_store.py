@@ -92,7 +92,9 @@ async def batches(folder: str, size: int = 64, rounds: int = 400) -> dict[str, o
         began = time.perf_counter()
         await store.find(limit=1)  # whatever is not indexed yet
         spent += time.perf_counter() - began
-        used = sum(os.path.getsize(os.path.join(store.base_path, name)) for name in os.listdir(store.base_path))
+        used = sum(
+            os.path.getsize(os.path.join(store.base_path, name)) for name in os.listdir(store.base_path)
+        )
     disk = sum(os.path.getsize(os.path.join(store.base_path, name)) for name in os.listdir(store.base_path))
     return {
         "what": f"commits of {size}", "events_per_s": round(2 * size * rounds / spent),
