@@ -217,7 +217,7 @@ class FileStorageBackend(StorageBackend):
     async def _find(self, query: RunQuery, cursor: str | None, limit: int) -> Page:
         return await self._indexed(lambda store: find_page(store.index, query, cursor, limit), heavy=True)
 
-    async def _claim(  # noqa: PLR0917
+    async def _claim(
         self, owner: str, now: int, lease: int, limit: int, queues: tuple[str, ...] | None, run_id: str | None
     ) -> list[Claim]:
         return await self._indexed(

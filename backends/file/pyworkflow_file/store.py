@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from pyworkflow_core.errors import OutcomeUnknown, StorageError, StorageFull, StorageUnavailable
 from pyworkflow_core.record import evolve
-from pyworkflow_core.storage import Answer, Append, Committed, Conflict, Refused, Unknown, answer_moved
+from pyworkflow_core.sequencing import answer_moved
+from pyworkflow_core.storage import Answer, Append, Committed, Conflict, Refused, Unknown
 
 from .disk import Disk, storage_error
 from .folder import check_format, check_local, make_folder
