@@ -137,11 +137,6 @@ class Journal:
         Raises:
             CorruptLog: there is damage before the end, or less than was acknowledged.
         """
-        if self._fd < 0 or os.fstat(self._fd).st_nlink == 0:
-            self.close()
-            raise StorageUnavailable(
-                f"{self.folder}: the journal was removed while in use; open a new handle"
-            )
         record = self.lock.read_record()
         synced = decode_place(record)
         last = max(self.generations)
@@ -153,7 +148,11 @@ class Journal:
         if last < synced.segment:
             raise damage(self.path(synced.segment), 0, "the file is missing, and was acknowledged")
         self._use(last)
-        size = os.fstat(self._fd).st_size
+        state = os.fstat(self._fd)
+        if state.st_nlink == 0:
+            text = "the journal was removed while in use; open a new handle"
+            raise StorageUnavailable(f"{self.folder}: {text}")
+        size = state.st_size
         if last == synced.segment and size < synced.offset:
             raise damage(self.path(last), size, f"the file ends, and {synced.offset} bytes were acknowledged")
         end = Place(last, size)

@@ -28,9 +28,7 @@ async def history(store: Any, fill: Any) -> Any:
     return await everything(store)
 
 
-@pytest.mark.parametrize(
-    "damage", ["deleted", "empty", "garbage", "other version", "cut"]
-)
+@pytest.mark.parametrize("damage", ["deleted", "empty", "garbage", "other version", "cut"])
 def test_an_index_that_cannot_be_used_is_made_again_with_a_warning(
     folder: Any, fill: Any, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
