@@ -89,8 +89,9 @@ class Journal:
         try:
             fd = self.disk.open(path, os.O_RDWR | os.O_CREAT)
             try:
-                # A writer may have died right here before; nothing was synced into that file.
-                self.disk.truncate(fd, 0)
+                # A writer may have died right here before, and left it empty.
+                if os.fstat(fd).st_size:
+                    raise damage(path, 0, "the file holds lines that no writer has announced")
                 self.disk.sync(fd)
             finally:
                 os.close(fd)
@@ -141,7 +142,10 @@ class Journal:
         synced = decode_place(record)
         last = max(self.generations)
         if synced is None:
-            synced = Place(last, 0)  # a restored copy, or a record torn by a power failure
+            # A restored copy, or a record torn by a power failure.
+            self._list(generations())
+            last = max(self.generations)
+            synced = Place(last, 0)
         if last < synced.segment:
             self._list(generations())
             last = max(self.generations)

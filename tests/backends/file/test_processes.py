@@ -190,3 +190,20 @@ def test_a_handle_works_on_one_loop_after_another(folder: Any) -> None:
         assert asyncio.run(store.commit([append])) == [Committed("a", n + 1)]
         append = after(append.record)
     asyncio.run(store.close())
+
+
+def test_a_lock_file_that_is_lost_and_a_segment_begun_meanwhile_lose_nothing(folder: Any, fill: Any) -> None:
+    async def main() -> None:
+        async with folder.open(segment_bytes=600) as store:
+            await store.commit([created("a")])
+            async with folder.open(segment_bytes=600) as other:
+                await fill(other, runs=3, steps=6)
+            folder.forget("lock")
+            append = created("b")
+            for n in range(12):
+                assert await store.commit([append]) == [Committed("b", n + 1)]
+                append = after(append.record)
+            records = await store.list_runs()
+        assert {r.run_id: r.head for r in records} == {"a": 1, "b": 12, "r0": 11, "r1": 11, "r2": 11}
+
+    asyncio.run(main())
