@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
-from pyworkflow_core.errors import StorageClosed
+from pyworkflow_core.errors import StorageClosed, StorageUnavailable
 from pyworkflow_core.storage import (
     Answer,
     Append,
@@ -182,7 +182,11 @@ class FileStorageBackend(StorageBackend):
 
     def _close_store(self) -> None:
         store = self._store
-        self._acquire(blocking=True)
+        try:
+            self._acquire(blocking=True)
+        except StorageUnavailable:
+            store.drop()  # the folder is gone, or was never to be had
+            return
         try:
             store.close()
         finally:
