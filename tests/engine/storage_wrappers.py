@@ -137,11 +137,12 @@ async def append_from_outside(
     storage: StorageBackend, run_id: str, payload: Payload | UnknownPayload, ids: IdSource, at: int
 ) -> bool:
     """Append one event where the log ends; False if there is no such run, or it has ended."""
-    record = await storage.get(run_id)
-    if record is None or record.status.is_terminal:
-        return False
-    event = Event(run_id, record.head + 1, ids.event_id(), encode_body(payload, at))
-    after = evolve(record, [event])
-    (answer,) = await storage.commit([Append(run_id, record.incarnation, record.head, (event,), after)])
-    assert isinstance(answer, Committed), answer
-    return True
+    while True:
+        record = await storage.get(run_id)
+        if record is None or record.status.is_terminal:
+            return False
+        event = Event(run_id, record.head + 1, ids.event_id(), encode_body(payload, at))
+        after = evolve(record, [event])
+        (answer,) = await storage.commit([Append(run_id, record.incarnation, record.head, (event,), after)])
+        if isinstance(answer, Committed):
+            return True

@@ -17,6 +17,7 @@ from pyworkflow.engine.clock import VirtualClock
 from pyworkflow_core.codec import default_codec
 from pyworkflow_core.events import Envelope
 from pyworkflow_core.ids import derive_run_id
+from pyworkflow_core.payloads import RunRecovered
 from pyworkflow_core.storage import Answer, Append, Committed, StorageBackend
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -171,6 +172,64 @@ def test_whatever_comes_from_outside_at_any_append_is_the_same_story_in_a_replay
         await _with_a_disturbance(program, answer_a_hook, lambda k: k % 2 == 0)
 
     asyncio.run(main())
+
+
+@many
+@given(programs)
+def test_a_program_that_is_killed_amid_conflicts_ends_as_if_nothing_had_happened(program: Node) -> None:
+    async def main() -> None:
+        expected, commits = await undisturbed(program)
+        for n in range(1, 2 * commits + 1):
+            here, storage = new_world()
+            killing = KillingStorage(storage, n, acknowledged=bool(n % 3))
+
+            async def noise(run_id: str, storage: Watched = storage, here: World = here) -> None:
+                await append_from_outside(storage, run_id, NOISE, ids, here.clock.now())
+
+            disturbed = DisturbedStorage(killing, noise, lambda k: 1 < k < 12)
+            engine = make_engine(disturbed, here.clock, 3)
+            ids = engine.ids
+            with contextlib.suppress(Killed):
+                await begin(disturbed, program)
+                await finish(engine, here.clock, RUN)
+            assert value(await conclude(storage, here, program, 4)) == expected
+
+    asyncio.run(main())
+
+
+@many
+@given(programs)
+def test_a_program_that_is_stopped_by_ctrl_c_at_any_append_goes_on_later(program: Node) -> None:
+    async def main() -> None:
+        expected, commits = await undisturbed(program)
+        for n in range(2, commits + 1):
+            for lines in (1, 2, 3):
+                here, storage = new_world()
+
+                async def some_noise(
+                    run_id: str, storage: Watched = storage, here: World = here, lines: int = lines
+                ) -> None:
+                    if lines == 3:
+                        await append_from_outside(storage, run_id, NOISE, engine.ids, here.clock.now())
+                    asyncio.get_running_loop().call_soon(task.cancel)
+                    if lines == 2:
+                        await asyncio.sleep(0)
+
+                disturbed = DisturbedStorage(storage, some_noise, lambda k, n=n: k == n)
+                engine = make_engine(disturbed, here.clock, 3)
+                task = asyncio.create_task(_all_of_it(disturbed, engine, here, program))
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+                history = await conclude(storage, here, program, 4)
+                assert value(history) == expected
+                assert not any(isinstance(e.data, RunRecovered) for e in history), "it was not left cleanly"
+
+    asyncio.run(main())
+
+
+async def _all_of_it(storage: StorageBackend, engine: Any, here: World, program: Node) -> None:
+    await begin(storage, program)
+    await finish(engine, here.clock, RUN)
 
 
 @many
