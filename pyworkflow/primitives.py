@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
@@ -13,7 +12,7 @@ from pyworkflow_core.codec import EMPTY_REACH, Reach, reach_of_type
 from pyworkflow_core.errors import ConfigurationError
 from pyworkflow_core.events import to_micros
 from pyworkflow_core.ids import validate_id
-from pyworkflow_core.replay import HookCall, Machine, Shield, SleepCall, WorkflowLoop
+from pyworkflow_core.replay import HookCall, Machine, Shield, SleepCall, current_machine
 
 from .durations import Duration, to_duration
 from .errors import HookExpiredError, StepOutsideWorkflowError
@@ -129,7 +128,7 @@ def get_typed_hook(name: str) -> TypedHook[Any] | None:
 
 
 def shield() -> Shield:
-    """Shield a block from cancellation, as ``async with shield():``; a cancellation request waits until the block is left."""
+    """Keep a cancellation request out of a block; use it with ``async with``."""
     return Shield(_machine("shield()", "nothing"))
 
 
@@ -169,11 +168,11 @@ def _hook_call(
 
 
 def _machine(what: str, instead: str) -> Machine:
-    loop = asyncio._get_running_loop()
-    if not isinstance(loop, WorkflowLoop):
+    machine = current_machine.get()
+    if machine is None:
         advice = "" if instead == "nothing" else f"; elsewhere use {instead}"
         raise StepOutsideWorkflowError(
             f"{what} was called outside a workflow: it belongs into a function decorated with "
             f"@workflow{advice}"
         )
-    return loop.machine
+    return machine

@@ -7,7 +7,7 @@ any time. It stays small: inputs, results and whatever can grow stay in the log.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from .errors import LimitExceeded, MalformedValueError
-from .events import Event, decode_body
+from .events import Envelope, Event, decode_body
 from .payloads import (
     CancellationRequested,
     HookReceived,
@@ -134,13 +134,20 @@ class RunRecord(Struct, frozen=True, gc=False, kw_only=True):
         return _decode_detail(self.rest)
 
 
-def evolve(record: RunRecord | None, events: Iterable[Event], *, incarnation: str = "") -> RunRecord:
+def evolve(
+    record: RunRecord | None,
+    events: Iterable[Event],
+    *,
+    incarnation: str = "",
+    envelopes: Sequence[Envelope[Any]] | None = None,
+) -> RunRecord:
     """Fold `events` into `record`; the one place that says what an event does to a run.
 
     Args:
         record: the record before them; None if they are the run's first.
         events: the next events of the run, in order and without a gap.
         incarnation: the run's incarnation, needed where `record` is None.
+        envelopes: the events' decoded bodies, where the caller has them already.
 
     Raises:
         ValueError: there is no event, or one of another run or at another position.
@@ -150,14 +157,14 @@ def evolve(record: RunRecord | None, events: Iterable[Event], *, incarnation: st
     detail: dict[str, Any] = {}
     head = record.head if record is not None else 0
     run_id = record.run_id if record is not None else None
-    for event in events:
+    for index, event in enumerate(events):
         head += 1
         if event.sequence != head or (run_id is not None and event.run_id != run_id):
             raise ValueError(
                 f"event {event.sequence} of run {event.run_id!r} does not follow {head - 1} of {run_id!r}"
             )
         run_id = event.run_id
-        envelope = decode_body(event.body)
+        envelope = decode_body(event.body) if envelopes is None else envelopes[index]
         if fields is None:
             fields = {}
             if record is None:

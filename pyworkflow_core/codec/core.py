@@ -204,7 +204,7 @@ class Codec:
         """
         data = bytes(data)
         try:
-            return self._lenient.read(_decode(data), 0)
+            return self._lenient.read_tree(_decode(data))
         except CodecError:
             raise
         except BROKEN as error:

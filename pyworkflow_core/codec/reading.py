@@ -9,7 +9,7 @@ from enum import Enum, Flag
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CodecError, MalformedValueError, UnknownTypeError
-from . import failures
+from .revival import read_error
 from .scalars import SCALAR_READERS
 from .shapes import Shape, shape_of
 from .terms import MARK, MAX_READ_DEPTH, Opaque
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 BROKEN = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)
 """What hostile or damaged data makes a reader raise."""
+
+
+class TooDeep(MalformedValueError):
+    """Data nested deeper than is ever written; not even a lenient reader goes on."""
 
 
 class Reader:
@@ -45,7 +49,7 @@ class Reader:
             "enum": self._enum,
             "object": self._object,
             "custom": self._custom,
-            "error": lambda node, depth: failures.read_error(self, node, depth),
+            "error": lambda node, depth: read_error(self, node, depth),
         }
         for name, scalar in SCALAR_READERS.items():
             self._tags[name] = _at_any_depth(scalar)
@@ -55,7 +59,7 @@ class Reader:
         kind = type(node)
         if kind is dict:
             if depth > MAX_READ_DEPTH:
-                raise MalformedValueError(f"nested more than {MAX_READ_DEPTH} levels deep")
+                raise TooDeep(f"nested more than {MAX_READ_DEPTH} levels deep")
             if MARK in node:
                 return self._tagged(node, depth)
             for key, item in node.items():
@@ -63,7 +67,7 @@ class Reader:
                     node[key] = self.read(item, depth + 1)
         elif kind is list:
             if depth > MAX_READ_DEPTH:
-                raise MalformedValueError(f"nested more than {MAX_READ_DEPTH} levels deep")
+                raise TooDeep(f"nested more than {MAX_READ_DEPTH} levels deep")
             for index, item in enumerate(node):
                 if type(item) is dict or type(item) is list:
                     node[index] = self.read(item, depth + 1)
@@ -164,10 +168,26 @@ class LenientReader(Reader):
 
     lenient = True
 
+    def read_tree(self, tree: Any) -> Any:
+        """The value that a whole tree says. What is passed on unread must not be deep either."""
+        level = [tree]
+        for _ in range(MAX_READ_DEPTH):
+            level = [
+                item
+                for node in level
+                if type(node) is dict or type(node) is list
+                for item in (node.values() if type(node) is dict else node)
+            ]
+            if not level:
+                return self.read(tree, 0)
+        raise TooDeep(f"nested more than {MAX_READ_DEPTH} levels deep")
+
     def _tagged(self, node: dict[str, Any], depth: int) -> Any:
         name = node.get("t", node[MARK])
         try:
             return super()._tagged(dict(node), depth)
+        except (TooDeep, RecursionError):
+            raise
         except UnknownTypeError:
             parts = self.read({key: item for key, item in node.items() if key not in (MARK, "t")}, depth)
         except (*BROKEN, CodecError):

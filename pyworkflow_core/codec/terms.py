@@ -90,6 +90,6 @@ class RecordedError(WorkflowError):
         type: the qualified name of the original's class.
     """
 
-    def __init__(self, message: str = "", *, type: str = "") -> None:
+    def __init__(self, message: str = "", *, type: str = "") -> None:  # noqa: A002 - reads best at use
         super().__init__(message)
         self.type = type

@@ -78,7 +78,7 @@ class Writer:
         written: list[Any] = []
         try:
             for value in values:
-                written.append(self.write(value, depth))
+                written.append(self.write(value, depth))  # noqa: PERF401 - its length is the path
         except Refusal as refusal:
             refusal.at(f"[{len(written)}]")
             raise

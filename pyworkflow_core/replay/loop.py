@@ -17,6 +17,8 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from msgspec import Struct
+
 if TYPE_CHECKING:
     from .calls import Call
     from .machine import Machine
@@ -24,11 +26,16 @@ if TYPE_CHECKING:
 _PRUNE_AT = 64
 
 
-class WorkflowFuture(asyncio.Future[Any]):
-    """A future that hashes by creation order and tells its call when it is cancelled."""
+current_machine: contextvars.ContextVar[Machine | None] = contextvars.ContextVar(
+    "pyworkflow machine", default=None
+)
+"""The machine whose code runs: set for the tasks of a workflow, and nowhere else."""
 
-    __slots__ = ("call", "order")
-    call: Call | None
+
+class WorkflowFuture(asyncio.Future[Any]):
+    """A future that hashes by creation order."""
+
+    __slots__ = ("order",)
     order: int
 
     def __hash__(self) -> int:
@@ -36,13 +43,6 @@ class WorkflowFuture(asyncio.Future[Any]):
 
     def __eq__(self, other: object) -> bool:
         return self is other
-
-    def cancel(self, msg: Any | None = None) -> bool:
-        """Cancel, and let the machine record that nobody waits any more."""
-        cancelled = super().cancel(msg)
-        if cancelled and self.call is not None:
-            self.call.abandon()
-        return cancelled
 
 
 class WorkflowTask(asyncio.Task[Any]):
@@ -56,19 +56,21 @@ class WorkflowTask(asyncio.Task[Any]):
     def __eq__(self, other: object) -> bool:
         return self is other
 
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Cancel, and let the fast path of replay know that there are cancellations."""
+        loop = self.get_loop()
+        assert isinstance(loop, WorkflowLoop)
+        loop.cancels = True
+        return super().cancel(msg)
 
-class Handle:
+
+class Handle(Struct):
     """A callback in the ready queue."""
 
-    __slots__ = ("args", "callback", "context", "is_cancelled")
-
-    def __init__(
-        self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context
-    ) -> None:
-        self.callback = callback
-        self.args = args
-        self.context = context
-        self.is_cancelled = False
+    callback: Callable[..., object]
+    args: tuple[Any, ...]
+    context: contextvars.Context
+    is_cancelled: bool = False
 
     def cancel(self) -> None:
         """Do not run it."""
@@ -95,6 +97,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         ready: callbacks to run, oldest first.
         problems: what asyncio reported to the loop's exception handler.
         dead: whether the run was dropped; every command is refused then.
+        cancels: whether any task was ever cancelled.
     """
 
     def __init__(self, machine: Machine) -> None:
@@ -102,6 +105,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self.ready: deque[Handle] = deque()
         self.problems: list[dict[str, Any]] = []
         self.dead = False
+        self.cancels = False
         self._created = 0
         self._tasks: list[WorkflowTask] = []
         self._prune_at = _PRUNE_AT
@@ -174,7 +178,6 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         future = WorkflowFuture(loop=self)
         self._created += 1
         future.order = self._created
-        future.call = None
         return future
 
     def create_task(

@@ -9,6 +9,7 @@ reads no clock and starts no thread; whoever drives it does (see `pyworkflow.eng
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import heapq
 import itertools
 from collections import deque
@@ -46,7 +47,7 @@ from ..payloads import (
     WorkflowSuspended,
 )
 from .calls import CANCEL_REQUEST, Call, HookCall, SleepCall, StepCall
-from .loop import Timer, WorkflowLoop, WorkflowTask
+from .loop import Timer, WorkflowLoop, WorkflowTask, current_machine
 from .mismatch import command_mismatch, command_missing, not_waiting, still_running
 
 Key = tuple[str, int]
@@ -241,8 +242,8 @@ class Machine:
         if isinstance(what, Timer):
             return self.timers.get(what.ordinal) is what
         if isinstance(what, StepCall):
-            return not what.done_ and what.retry_at == due
-        return not what.done_
+            return not what.settled and what.retry_at == due
+        return not what.settled
 
     def _push_due(self, due: int, what: Timer | Call) -> None:
         heap = self._due
@@ -319,10 +320,10 @@ class Machine:
         if given_up:
             return
         call.recorded = True
-        if call.done_:
+        if call.settled:
             return  # given up before its command was recorded
         key = (call.name, call.ordinal)
-        if isinstance(call, StepCall):
+        if call.__class__ is StepCall:
             call.attempt = 1
             self.steps[key] = call
         elif isinstance(call, SleepCall):
@@ -391,7 +392,9 @@ class Machine:
         self.owner = envelope.data.owner
         self.suspended = envelope.data.owner is None
         self._advance(envelope.at)
-        self._root = self.loop.create_task(self._main(envelope.data), name="workflow")
+        context = contextvars.copy_context()
+        context.run(current_machine.set, self)
+        self._root = self.loop.create_task(self._main(envelope.data), name="workflow", context=context)
         self._drain()
 
     def _on_owner(self, envelope: Envelope[Any]) -> None:
@@ -404,11 +407,19 @@ class Machine:
         self.suspended = True
 
     def _on_step_completed(self, envelope: Envelope[StepCompleted]) -> None:
+        # The hot path of replayed gathers, so `_take` and `_drain` are written out.
         payload = envelope.data
-        call: StepCall = self._take(self.steps, (payload.step, payload.ordinal), envelope)
+        call = self.steps.pop((payload.step, payload.ordinal), None)
+        if call is None:
+            raise not_waiting(self, payload)
+        if envelope.at > self.now:
+            self.now = envelope.at
         self.recoveries = 0
-        call.answer(self.decode(payload.result, reach=call.reach))
-        self._drain()
+        call.settled = True
+        if not call.done():
+            call.set_result(self.decode(payload.result, reach=call.reach))
+        if self.loop.ready:
+            self._drain()
 
     def _on_step_failed(self, envelope: Envelope[StepFailed]) -> None:
         payload = envelope.data

@@ -107,7 +107,7 @@ class Loose(pydantic.BaseModel, extra="allow"):
 
 class Order(TypedDict):
     basket: Basket
-    parcel: "list[Parcel]"
+    parcel: "list[Parcel]"  # noqa: UP037 - text within text
 
 
 class Conn:

@@ -1,10 +1,13 @@
 import functools
 import pathlib
 import sys
+from collections.abc import Callable  # noqa: TC003 - read from the annotation
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import ForwardRef, Literal, NewType, TypeVar
 
+import msgspec
 import pytest
 
 from pyworkflow_core.codec import Codec, Opaque, reach_of_function, reach_of_type
@@ -34,13 +37,24 @@ def back(value, annotation=None):
 @pytest.mark.parametrize(
     "value",
     [
-        shop.Color.RED, shop.Size.SMALL, shop.Level.LOW, shop.Access.READ, shop.Access.READ | shop.Access.WRITE,
-        shop.Access(0), shop.Point(1, 2.5), item, shop.Line(item=item, note=shop.Line(item=item)), shop.Box((1, {2})),
-        shop.Box(item), shop.Parcel(datetime(2026, 1, 1, tzinfo=UTC), (item,)), shop.Counted(3),
-        shop.Account(accountName="x", items=[item]), shop.Loose(n=1, more=(2,)),
+        shop.Color.RED,
+        shop.Size.SMALL,
+        shop.Level.LOW,
+        shop.Access.READ,
+        shop.Access.READ | shop.Access.WRITE,
+        shop.Access(0),
+        shop.Point(1, 2.5),
+        item,
+        shop.Line(item=item, note=shop.Line(item=item)),
+        shop.Box((1, {2})),
+        shop.Box(item),
+        shop.Parcel(datetime(2026, 1, 1, tzinfo=UTC), (item,)),
+        shop.Counted(3),
+        shop.Account(accountName="x", items=[item]),
+        shop.Loose(n=1, more=(2,)),
     ],
     ids=repr,
-)  # fmt: skip
+)
 def test_a_value_of_an_annotated_type_comes_back(value):
     revived = back(value, type(value) | shop.Item)
     assert revived == value
@@ -79,7 +93,7 @@ def test_names_that_only_a_type_checker_sees_cost_only_themselves():
 
 
 def test_reaches_can_be_joined():
-    reach = reach_of_type(shop.Color) | reach_of_type(list["Point"] | shop.Item)
+    reach = reach_of_type(shop.Color) | reach_of_type(list["shop.Nowhere"] | shop.Item)
     assert set(reach.types) == {"codec_shop.Color", "codec_shop.Item"}
 
 
@@ -224,9 +238,15 @@ def test_a_renamed_class_reads_its_old_name_and_writes_its_new_one():
 
 @pytest.mark.parametrize(
     ("cls", "options"),
-    [(shop.Item, {"name": "taken"}), (shop.Conn, {}), (shop.Item, {"encode": str}), (int, {}), (3, {}),
-     (datetime, {"encode": str, "decode": str})],
-)  # fmt: skip
+    [
+        (shop.Item, {"name": "taken"}),
+        (shop.Conn, {}),
+        (shop.Item, {"encode": str}),
+        (int, {}),
+        (3, {}),
+        (datetime, {"encode": str, "decode": str}),
+    ],
+)
 def test_a_registration_that_cannot_work_is_refused(cls, options):
     own = Codec()
     own.register(shop.Color, name="taken")
@@ -248,3 +268,37 @@ def test_functions_that_fail_are_reported():
 @pytest.mark.parametrize("func", [len, shop.nothing, print, shop.Conn(), functools.partial(shop.nothing)])
 def test_a_function_without_annotations_reaches_nothing(func):
     assert not reach_of_function(func).types
+
+
+class Wide(msgspec.Struct, dict=True):
+    n: int
+
+
+class Named(shop.Point):
+    """A subclass of a NamedTuple has a dictionary of its own."""
+
+
+def test_attributes_that_are_no_fields_come_back():
+    wide, named = Wide(1), Named(1, 2.0)
+    wide.more = named.more = (1,)
+    assert back(wide).more == (1,)
+    assert back(named).more == (1,)
+    assert type(back(named)) is Named
+
+
+Choice = NewType("Choice", shop.Color)
+Some = TypeVar("Some", bound=shop.Item)
+
+
+def test_aliases_type_variables_and_callables_are_looked_through():
+    def step(
+        a: Choice, b: Some, c: "Callable[[shop.Point], Literal[shop.Level.LOW]]", d: ForwardRef("shop.Box")
+    ): ...
+
+    assert {name.split(".")[1] for name in reach_of_function(step).types} == {
+        "Color",
+        "Item",
+        "Point",
+        "Level",
+        "Box",
+    }

@@ -45,13 +45,27 @@ def syntax_error():
 @pytest.mark.parametrize(
     "error",
     [
-        ValueError("x"), ValueError(), KeyError("k"), KeyError(("a", 1)), Exception("e"), TypeError("a", 2),
-        FileNotFoundError(2, "No such file", "x.txt"), OSError("plain"), OSError(5, "io"), unicode_error(),
-        syntax_error(), ImportError("no", name="n", path="p"), StopIteration(3), asyncio.CancelledError("c"),
-        TimeoutError(), AttributeError("a", name="n"), shop.Refused("no"), shop.DiskFull(28, "full", "a", None, "b"),
+        ValueError("x"),
+        ValueError(),
+        KeyError("k"),
+        KeyError(("a", 1)),
+        Exception("e"),
+        TypeError("a", 2),
+        FileNotFoundError(2, "No such file", "x.txt"),
+        OSError("plain"),
+        OSError(5, "io"),
+        unicode_error(),
+        syntax_error(),
+        ImportError("no", name="n", path="p"),
+        StopIteration(3),
+        asyncio.CancelledError("c"),
+        TimeoutError(),
+        AttributeError("a", name="n"),
+        shop.Refused("no"),
+        shop.DiskFull(28, "full", "a", None, "b"),
     ],
     ids=repr,
-)  # fmt: skip
+)
 def test_an_exception_comes_back_with_its_class_text_and_arguments(error):
     revived = back(error)
     assert type(revived) is type(error)
@@ -212,7 +226,7 @@ def test_a_context_comes_back():
         try:
             raise KeyError("inner")
         except KeyError:
-            raise ValueError("outer")
+            raise ValueError("outer")  # noqa: B904 - the context is the point
     except ValueError as caught:
         revived = back(caught)
     assert type(revived.__context__) is KeyError

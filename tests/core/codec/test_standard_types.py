@@ -1,3 +1,4 @@
+import contextlib
 import math
 import subprocess
 import sys
@@ -26,20 +27,45 @@ def back(value):
 @pytest.mark.parametrize(
     "value",
     [
-        datetime(2026, 1, 2, 3, 4, 5, 6), datetime(2026, 1, 2, tzinfo=UTC), datetime(1, 1, 1), datetime.max,
-        datetime(2026, 1, 2, tzinfo=timezone(timedelta(hours=-3, seconds=7))), date(2026, 2, 3), time(1, 2, 3, 4),
-        time(1, tzinfo=UTC), timedelta(-1, 2, 3), timedelta.max, Decimal("1.10"), Decimal("-0"), Decimal("1E+400"),
-        UUID(int=5), b"", b"\x00\xff", bytearray(b"a"), complex(1, -2), (), ((),), (1, (2,)), {1, 2}, set(),
-        frozenset({(1, 2)}), {frozenset(), 1, "a"}, Path("a/b"), PurePosixPath("/x"), PureWindowsPath("C:/x"),
-        {(1, b"x"): {Decimal(1)}}, [datetime(2026, 1, 1)], {"$": (1,)},
+        datetime(2026, 1, 2, 3, 4, 5, 6),
+        datetime(2026, 1, 2, tzinfo=UTC),
+        datetime(1, 1, 1),
+        datetime.max,
+        datetime(2026, 1, 2, tzinfo=timezone(timedelta(hours=-3, seconds=7))),
+        date(2026, 2, 3),
+        time(1, 2, 3, 4),
+        time(1, tzinfo=UTC),
+        timedelta(-1, 2, 3),
+        timedelta.max,
+        Decimal("1.10"),
+        Decimal("-0"),
+        Decimal("1E+400"),
+        UUID(int=5),
+        b"",
+        b"\x00\xff",
+        bytearray(b"a"),
+        complex(1, -2),
+        (),
+        ((),),
+        (1, (2,)),
+        {1, 2},
+        set(),
+        frozenset({(1, 2)}),
+        {frozenset(), 1, "a"},
+        Path("a/b"),
+        PurePosixPath("/x"),
+        PureWindowsPath("C:/x"),
+        {(1, b"x"): {Decimal(1)}},
+        [datetime(2026, 1, 1)],
+        {"$": (1,)},
     ],
     ids=repr,
-)  # fmt: skip
+)
 def test_a_value_of_the_standard_library_comes_back_with_its_type(value):
     revived = back(value)
     assert revived == value
     assert type(revived) is type(value)
-    assert repr(revived) == repr(value)
+    assert codec.encode(revived) == codec.encode(value)
 
 
 def test_a_tuple_comes_back_a_tuple():
@@ -78,10 +104,22 @@ class Tag(str):
 
 @pytest.mark.parametrize(
     "value",
-    [Tag("a"), {Tag("k"): 1}, OrderedDict(a=1), defaultdict(list), type("I", (int,), {})(1), object(), len, int,
-     lambda: 0, iter([]), memoryview(b""), datetime(2026, 1, 1, tzinfo=type("Z", (type(UTC).__base__,), {})())],
+    [
+        Tag("a"),
+        {Tag("k"): 1},
+        OrderedDict(a=1),
+        defaultdict(list),
+        type("I", (int,), {})(1),
+        object(),
+        len,
+        int,
+        lambda: 0,
+        iter([]),
+        memoryview(b""),
+        datetime(2026, 1, 1, tzinfo=type("Z", (type(UTC).__base__,), {})()),
+    ],
     ids=lambda value: type(value).__name__,
-)  # fmt: skip
+)
 def test_what_would_come_back_as_something_else_is_refused(value):
     with pytest.raises(UnserializableValueError) as caught:
         codec.encode({"items": [0, (value,)]}, where="result")
@@ -92,20 +130,50 @@ def test_what_would_come_back_as_something_else_is_refused(value):
 @pytest.mark.parametrize(
     "tag",
     [
-        "{}", '{"v":1}', '"int","v":1', '"int","v":"x"', '"float","v":"1"', '"float","v":[]', '"datetime"',
-        '"datetime","v":7', '"datetime","v":"2026-13-01"', '"datetime","v":"2026-01-01","z":"../../etc/passwd"',
-        '"datetime","v":"2026-01-01","z":"No/Where"', '"timedelta","v":[1]', '"timedelta","v":[1e300,0,0]',
-        '"decimal","v":1.5', '"decimal","v":"x"', '"uuid","v":"x"', '"bytes","v":"*"', '"bytes","v":"é"',
-        '"complex","v":["a","b"]', '"path","v":["os.system","x"]', '"path","v":3', '"tuple","v":{}', '"set","v":[[]]',
-        '"dict","v":[[[],1]]', '"dict","v":[1]', '"dict","v":{}', '"enum"', '"object","t":[]', '"nope","v":1',
-        "null", "[]", "7", '"object","t":"os.system","v":{}', '"custom","t":"os.system","v":"id"',
-        '"enum","t":"os.system","v":"x"', '"error"', '"error","type":1,"message":2', '"error","type":"x"',
+        "{}",
+        '{"v":1}',
+        '"int","v":1',
+        '"int","v":"x"',
+        '"float","v":"1"',
+        '"float","v":[]',
+        '"datetime"',
+        '"datetime","v":7',
+        '"datetime","v":"2026-13-01"',
+        '"datetime","v":"2026-01-01","z":"../../etc/passwd"',
+        '"datetime","v":"2026-01-01","z":"No/Where"',
+        '"timedelta","v":[1]',
+        '"timedelta","v":[1e300,0,0]',
+        '"decimal","v":1.5',
+        '"decimal","v":"x"',
+        '"uuid","v":"x"',
+        '"bytes","v":"*"',
+        '"bytes","v":"é"',
+        '"complex","v":["a","b"]',
+        '"path","v":["os.system","x"]',
+        '"path","v":3',
+        '"tuple","v":{}',
+        '"set","v":[[]]',
+        '"dict","v":[[[],1]]',
+        '"dict","v":[1]',
+        '"dict","v":{}',
+        '"enum"',
+        '"object","t":[]',
+        '"nope","v":1',
+        "null",
+        "[]",
+        "7",
+        '"object","t":"os.system","v":{}',
+        '"custom","t":"os.system","v":"id"',
+        '"enum","t":"os.system","v":"x"',
+        '"error"',
+        '"error","type":1,"message":2',
+        '"error","type":"x"',
         '"error","type":"builtins.ValueError","message":"m","cause":3',
         '"error","type":"builtins.ValueError","message":"m","notes":[3]',
         '"error","type":"builtins.ValueError","message":"m","state":[3]',
         '"error","type":"builtins.ValueError","message":"m","members":[3]',
     ],
-)  # fmt: skip
+)
 def test_hostile_tags_are_errors_of_the_codec_and_readable_leniently(tag):
     data = f'[{{"$":{tag}}}]'.encode()
     with pytest.raises(CodecError):
@@ -142,10 +210,21 @@ def test_the_bytes_do_not_depend_on_hash_seeds():
 
 text = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(["$", "v", "t", "tuple", "dict"])
 leaves = (
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | text | st.binary()
-    | st.datetimes() | st.datetimes(timezones=st.just(UTC)) | st.dates() | st.times() | st.timedeltas()
-    | st.decimals(allow_nan=False) | st.uuids() | st.complex_numbers(allow_nan=False)
-)  # fmt: skip
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | text
+    | st.binary()
+    | st.datetimes()
+    | st.datetimes(timezones=st.just(UTC))
+    | st.dates()
+    | st.times()
+    | st.timedeltas()
+    | st.decimals(allow_nan=False)
+    | st.uuids()
+    | st.complex_numbers(allow_nan=False)
+)
 keys = leaves | st.tuples(text, leaves) | st.frozensets(leaves)
 values = st.recursive(
     leaves,
@@ -190,8 +269,6 @@ def test_any_json_is_either_read_or_an_error_of_the_codec(tree):
 
     data = msgspec.json.encode(tree)
     codec.decode_lenient(data)
-    try:
+    with contextlib.suppress(CodecError):
         codec.decode(data)
-    except CodecError:
-        pass
     assert codec.decode(codec.encode(tree)) == tree

@@ -1,0 +1,130 @@
+"""Whether a folder can hold a store: its kind of file system, its format, its rights."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING
+
+from pyworkflow_core.errors import ConfigurationError, CorruptLog, StorageUnavailable, UnsupportedSchema
+
+from .disk import storage_error
+
+if TYPE_CHECKING:
+    from .disk import Disk
+
+FORMAT = 1
+_FORMAT_LINE = "pyworkflow file store {}\n"
+_NETWORK = re.compile(
+    r"(nfs\d?|cifs|smb\d?|smbfs|afs|afpfs|webdav|davfs|9p|ceph|lustre|gluster\w*|beegfs|gfs2|ocfs2|gpfs"
+    r"|fuse\.(sshfs|s3fs|gcsfuse|rclone|glusterfs|ceph\w*|davfs2?|curlftpfs|mfs|nfs))",
+)
+
+
+def check_platform(platform: str = sys.platform) -> None:
+    """Refuse a system whose locks and syncs the store does not know.
+
+    Raises:
+        ConfigurationError: it is neither Linux nor macOS.
+    """
+    if platform not in {"linux", "darwin"}:
+        raise ConfigurationError(
+            f"the file store runs on Linux and macOS, not on {platform!r}; use a database backend there"
+        )
+
+
+def check_local(folder: str, mounts: str) -> None:
+    """Refuse a folder on a network, where locks and syncs do not mean what they say.
+
+    Raises:
+        StorageUnavailable: the folder lies on such a file system.
+    """
+    kind = _file_system(os.path.realpath(folder), mounts)
+    if _NETWORK.fullmatch(kind):
+        raise StorageUnavailable(
+            f"{folder} is on a network file system ({kind}), where locks and syncs cannot be relied on. "
+            "Use a local disk or a database; network_ok=1 takes the risk."
+        )
+
+
+def _file_system(path: str, mounts: str) -> str:
+    """The type of the file system that holds `path`; empty if nothing tells."""
+    try:
+        with open(mounts, encoding="utf-8", errors="surrogateescape") as table:
+            rows = [line.split() for line in table]
+    except OSError:
+        return _darwin_file_system(path) if sys.platform == "darwin" else ""
+    best, kind = -1, ""
+    for row in rows:
+        if len(row) < 3:
+            continue
+        point = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), row[1])
+        inside = path == point or path.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= best:  # of two mounts on one point the later one is seen
+            best, kind = len(point), row[2]
+    return kind
+
+
+def _darwin_file_system(path: str) -> str:
+    """What ``statfs`` of macOS calls the file system: its table of mounts is no file."""
+    import ctypes  # noqa: PLC0415 - this system's only
+
+    buffer = ctypes.create_string_buffer(4096)
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    if ctypes.CDLL(None).statfs(os.fsencode(path), buffer) != 0:
+        return ""
+    return buffer.raw[72:88].partition(b"\0")[0].decode("ascii", "replace")
+
+
+def make_folder(folder: str, disk: Disk) -> None:
+    """Create the folder where there is none, so that it survives a power failure.
+
+    Raises:
+        StorageUnavailable: something else has the name, or the parent cannot be written.
+    """
+    missing = []
+    path = os.path.abspath(folder)
+    while not os.path.lexists(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    try:
+        for name in reversed(missing):
+            os.makedirs(name, exist_ok=True)
+            disk.sync_folder(os.path.dirname(name))
+        if not os.path.isdir(folder):
+            raise NotADirectoryError(20, "not a folder")
+    except OSError as error:
+        raise storage_error(error, folder, "use") from error
+
+
+def check_format(folder: str, disk: Disk) -> None:
+    """Note the store's format in a new folder, and refuse one that newer code wrote.
+
+    Raises:
+        UnsupportedSchema: the format is newer than this code.
+        CorruptLog: the format file holds something else.
+    """
+    path = os.path.join(folder, "FORMAT")
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            text = file.read(100)
+    except FileNotFoundError:
+        text = ""
+    if not text:
+        # Written aside and renamed, so that nobody ever reads half of it.
+        with open(path + ".new", "w", encoding="ascii") as file:
+            file.write(_FORMAT_LINE.format(FORMAT))
+            file.flush()
+            disk.sync(file.fileno())
+        os.replace(path + ".new", path)
+        disk.sync_folder(folder)
+        return
+    match = re.fullmatch(_FORMAT_LINE.format(r"(\d{1,9})"), text)
+    if match is None:
+        raise CorruptLog(f"{path} holds {text[:40]!r}, not the format of a file store", location=f"{path}:0")
+    if int(match[1]) > FORMAT:
+        raise UnsupportedSchema(
+            f"{folder} has format {match[1]}; this version of pyworkflow reads up to {FORMAT}. Upgrade it."
+        )
