@@ -475,7 +475,11 @@ class StorageBackend(ABC):
         return (await self.find(query, limit=limit)).records
 
     async def __aenter__(self) -> Self:
-        await self.open()
+        try:
+            await self.open()
+        except BaseException:
+            await self.close()
+            raise
         return self
 
     async def __aexit__(

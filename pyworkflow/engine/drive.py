@@ -278,6 +278,7 @@ class Drive:
         if await self._send([payload], at):
             self._taken.clear()
             self._deliver(payload, at)
+            self._launch()  # a retry that is durable now; a later conflict must not forget it
         return True
 
     def _deliver(self, payload: Payload, at: int) -> None:
