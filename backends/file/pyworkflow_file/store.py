@@ -153,6 +153,6 @@ class Store(View):
             reading.open_files(self.journal, self.disk)
         except FileNotFoundError:
             # Somebody has compacted the segment: the index knows the new file.
-            self.journal.generations |= self._generations()
+            self.follow_compaction()
             reading.open_files(self.journal, self.disk)
         return reading

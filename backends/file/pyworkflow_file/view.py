@@ -147,6 +147,7 @@ class View:
             self.rebuild("it was made from another journal")
             return
         if seen is None:
+            self.journal.list_again({})
             seen = Seen(Place(1, 0), 0, "")
             if os.path.getsize(self.journal.path(1)) or len(self.journal.generations) > 1:
                 log.warning("%s: there is no index yet; it is made from the whole journal", self.folder)
@@ -154,8 +155,14 @@ class View:
                 for number, generation in self.journal.generations.items():
                     self.index.set_segment(number, generation, 0)
                 self.index.set_seen(seen)
+        else:
+            self.follow_compaction()
         self._base = self.journal.end = seen.place
         self._line = seen.line, seen.crc
+
+    def follow_compaction(self) -> None:
+        """Learn which files of segments others have written anew."""
+        self.journal.generations |= self._generations()
 
     def _is_made_from_this(self, seen: Seen) -> bool:
         """Compare the index's place with the journal, which may be another one by now."""
