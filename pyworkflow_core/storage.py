@@ -466,9 +466,7 @@ class StorageBackend(ABC):
         """All events of a run, in order."""
         return await self.read(run_id)
 
-    async def get_run(self, run_id: str) -> RunRecord | None:
-        """The run's record; another name of `get`."""
-        return await self.get(run_id)
+    get_run = get
 
     async def list_runs(self, query: RunQuery | None = None, *, limit: int = 100) -> list[RunRecord]:
         """The newest `limit` runs that match."""
