@@ -87,6 +87,7 @@ class Drive:
         self._announce: list[HookCall] = []
         self._look = False
         self._idle = False
+        self._stale = False
 
     @property
     def record(self) -> RunRecord | None:
@@ -147,7 +148,8 @@ class Drive:
             return
         self._machine.feed([*history, *(Envelope(1, at, p) for p in payloads)])
         self._launches = self._machine.open_steps()
-        if not resumed:  # the last owner may have died before it said that the hook exists
+        if not resumed or _left_early(history):
+            # The last owner may have gone before it said that a hook exists.
             self._announce = list(self._machine.hooks.values())
         self._launch()
 
@@ -343,6 +345,7 @@ class Drive:
         """Append; True once durable. After a conflict the run is rebuilt, and the answer is False."""
         if await self.log.send(payloads, at, release=release):
             return True
+        self._stale = True
         await self._rebuild()
         return False
 
@@ -361,6 +364,7 @@ class Drive:
         self._machine.evict()
         self._machine = self._new_machine()
         self.log.move_to(record)
+        self._stale = False
         self._machine.feed(history)
         self._workshop.cancel_unwanted(self._machine.steps)
 
@@ -398,22 +402,58 @@ class Drive:
     # ---- endings -------------------------------------------------------------------
 
     async def _leave(self, reason: str) -> None:
-        """Suspend a run that could go on: results that are there are recorded, the run stays due."""
+        """Suspend a run that could go on: results that are there are recorded, the run stays due.
+
+        The code runs over each result before the next is recorded, as always: it may give up
+        what the next one answers. What it asks for is recorded and begins when it is taken up.
+        """
         await self._workshop.end(self.engine.settings.grace)
         try:
-            if not await self.log.settle():
-                await self.log.release()
+            if self._machine.started is None:  # it was just being taken up
+                settled = await self.log.settle()
+                if not settled or self.log.record is None or self.log.ended:
+                    await self.log.release()
+                else:
+                    at = self.engine.clock.now()
+                    await self.log.send([WorkflowSuspended(at, (), reason)], at, release=True)
                 return
-            if self.log.ended or self.log.record is None:
-                return
-            at = max(self.engine.clock.now(), self._machine.now)
-            reports = [p for p in self._workshop.reports if self._is_wanted(p)]
-            if not await self.log.send([*reports, WorkflowSuspended(at, (), reason)], at, release=True):
-                await self.log.release()
+            if await self.log.settle():
+                self._taken.clear()
+            else:
+                self._stale = True
+            if self._stale:
+                await self._rebuild()
+            while not self.log.ended and not await self._record_and_suspend(reason):
+                pass
+        except (NonDeterminismError, HistoryVersionError, CodecError) as error:
+            await self._give_back(error)
         except (StorageError, RunLost) as error:
             log.warning(
                 "run %s: could not be suspended (%s); it is taken up when its lease ends", self.run_id, error
             )
+
+    async def _record_and_suspend(self, reason: str) -> bool:
+        machine = self._machine
+        at = max(self.engine.clock.now(), machine.now)
+        payloads: list[Payload] = []
+        self._collect_commands(payloads)
+        reports = self._workshop.reports
+        while reports and machine.outcome is None and len(payloads) < self._most_events:
+            report = reports.popleft()
+            if self._is_wanted(report):
+                self._taken.append(report)
+                payloads.append(report)
+                self._deliver(report, at)
+                self._collect_commands(payloads)
+        done = machine.outcome is not None or not (reports or machine.pending)
+        if done:
+            payloads.append(
+                WorkflowSuspended(at, (), reason) if machine.outcome is None else self._ending(at)
+            )
+        sent = await self._send(payloads, at, release=done)
+        if sent:
+            self._taken.clear()
+        return sent and done
 
     async def _give_back(self, error: Exception) -> None:
         """A replay failed: leave the run suspended, so that mended code can take it up."""
@@ -441,6 +481,12 @@ class Drive:
             return await definition.func(*args, **kwargs)
 
         return Machine(self.run_id, main, codec=codec, draw_token=self.engine.ids.token)
+
+
+def _left_early(history: list[Envelope[Any]]) -> bool:
+    """Whether the run was suspended last because its process was stopped, not because it waited."""
+    suspended = [e.data for e in history if e.data.__class__ is WorkflowSuspended]
+    return bool(suspended) and suspended[-1].reason != ""
 
 
 def _weight(payload: Payload) -> int:
