@@ -185,9 +185,16 @@ class View:
 
     def refresh(self) -> None:
         """Know everything that anybody has written so far."""
+        self.journal.check_usable()
+        try:
+            self._refresh()
+        except BaseException:
+            self.drop()  # an `open` that fails holds nothing; the next call begins again
+            raise
+
+    def _refresh(self) -> None:
         if not self._is_open:
             self.open()
-        self.journal.check_usable()
         if not self.index.is_current():
             self._open_index()
             self._go_to_index()
