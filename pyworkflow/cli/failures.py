@@ -37,7 +37,9 @@ def report(error: BaseException, arguments: list[str] | None) -> int:
     if _debugging(arguments):
         import traceback
 
-        traceback.print_exception(error)
+        # What a run failed of is worth more than the way in which this command says so.
+        failed = isinstance(error, CommandFailed) and error.__cause__ is not None
+        traceback.print_exception(error.__cause__ if failed else error)
     code, text = explain(error)
     first, _, rest = _without_secrets(text, arguments).partition("\n")
     print(_red(f"error: {first}"), file=sys.stderr)

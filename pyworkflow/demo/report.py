@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -174,7 +175,8 @@ class Printer:
         place = shlex.quote(str(folder))
         self.say(f"\nmanifest  {manifest_file(folder)}")
         if outcome.files:
-            self.say(f"check it  sha256sum --quiet -c {shlex.quote(str(manifest_file(folder)))}")
+            tool = "sha256sum" if shutil.which("sha256sum") else "shasum -a 256"
+            self.say(f"check it  {tool} -c {shlex.quote(str(manifest_file(folder)))}")
         else:
             self.say("          (empty, since there are no files; sha256sum finds nothing to check)")
         self.say(f"look at   pyworkflow events {outcome.run_id} --storage file:{place}/runs")
