@@ -146,7 +146,16 @@ class _Watch:
 @contextlib.contextmanager
 def _child(task: str, folder: Path, run_id: str, hold_after: int) -> Iterator[subprocess.Popen[bytes]]:
     """A process of the demo. It is gone at the end, whatever happens."""
-    command = [sys.executable, "-m", "pyworkflow.demo.child", task, str(folder), run_id, str(hold_after)]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pyworkflow.demo.child",
+        task,
+        str(folder),
+        run_id,
+        str(hold_after),
+    ]
     # In a process group of its own: Ctrl-C is for us, and we end the child.
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
     try:

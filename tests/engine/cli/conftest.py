@@ -78,6 +78,15 @@ def plain() -> None:
 """
 
 
+# A shell starts what it runs in the background with Ctrl-C ignored, and tests may inherit that.
+HEARS_CTRL_C = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from pyworkflow.cli import main
+sys.exit(main())
+"""
+
+
 class Cli:
     """The command line in a folder of its own.
 
@@ -113,13 +122,13 @@ class Cli:
         return done
 
     def command(self, *words: str) -> list[str]:
-        """The words of a process."""
-        return [sys.executable, "-m", "pyworkflow", *words]
+        """The words of a process, which like an installed script does not search the working directory."""
+        return [sys.executable, "-P", "-m", "pyworkflow", *words]
 
     def begin(self, *words: str) -> subprocess.Popen[str]:
         """Begin a command that goes on."""
         return subprocess.Popen(
-            self.command(*words),
+            [sys.executable, "-P", "-c", HEARS_CTRL_C, *words],
             cwd=self.folder,
             env=self.environment | {"PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,

@@ -27,7 +27,7 @@ import pytest
         (["run", "shop:order", "A", "colour=red"], 2, ["unexpected keyword argument 'colour'"]),
         (["run", "shop:order", "A", "-5"], 2, ["comes after '--'"]),
         (["run", "shop:order", "A", "--wiat"], 2, ["no such option: --wiat"]),
-        (["run", "shop:order", "A", "--priority", "high"], 2, ["'--priority'", "'high'"]),
+        (["run", "shop:order", "A", "--priority", "high"], 2, ["'--priority'", "integer"]),
         (["run"], 2, ["MODULE:WORKFLOW", "pyworkflow run --help"]),
         (["rnu"], 2, ["no such command 'rnu'"]),
         (["runs", "show", "run_zzz"], 4, ["there is no run 'run_zzz' in file:.pyworkflow"]),
