@@ -102,6 +102,7 @@ def test_backends_are_listed_with_what_keeps_one_from_working(cli: Any) -> None:
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 0.1\n")
     (metadata / "entry_points.txt").write_text("[pyworkflow.backends]\nbroken = nowhere_at_all\n")
+    cli.environment["PYTHONPATH"] = str(cli.folder)
     listed = {b["scheme"]: b for b in cli.json("backends")}
     assert "nowhere_at_all" in listed["broken"]["problem"]
     assert "broken: storage backend 'broken' of broken 0.1 cannot be imported" in cli("backends").stdout
