@@ -108,7 +108,8 @@ def _install_project(session: nox.Session, group: str) -> None:
 
 def _run_tests(session: nox.Session) -> None:
     _install_project(session, "test")
-    session.env["COVERAGE_FILE"] = str(Path(session.create_tmp()).resolve() / "coverage")
+    # Not create_tmp(): it would move the tests' own temporary folders into the checkout.
+    session.env["COVERAGE_FILE"] = str(session.cache_dir.resolve() / f"coverage-{session.name}")
     session.run("coverage", "erase", silent=True)
     workers = [] if any(a.startswith("-n") for a in session.posargs) else ["-n", "auto"]
     session.run("coverage", "run", "-m", "pytest", *workers, *session.posargs)

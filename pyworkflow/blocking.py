@@ -15,7 +15,9 @@ from .engine.control import resume, start
 T = TypeVar("T")
 
 
-def start_blocking(workflow: WorkflowDefinition[Any, Any] | Callable[..., Any], *args: Any, **kwargs: Any) -> str:
+def start_blocking(
+    workflow: WorkflowDefinition[Any, Any] | Callable[..., Any], *args: Any, **kwargs: Any
+) -> str:
     """`start`, for a program without an event loop; takes the same arguments.
 
     Raises:
@@ -38,4 +40,6 @@ def _run(make: Callable[[], Coroutine[Any, Any, T]], name: str) -> T:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(make())
-    raise ConfigurationError(f"{name}_blocking() was called where an event loop runs; write 'await {name}(…)' here")
+    raise ConfigurationError(
+        f"{name}_blocking() was called where an event loop runs; write 'await {name}(…)' here"
+    )

@@ -205,9 +205,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         import yaml
     except ImportError:
-        raise MissingDriverError(
-            f"{path} needs a YAML reader: pip install 'pyworkflow-core[yaml]'"
-        ) from None
+        raise MissingDriverError(f"{path} needs a YAML reader: pip install 'pyworkflow-core[yaml]'") from None
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

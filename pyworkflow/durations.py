@@ -9,7 +9,14 @@ from datetime import datetime, timedelta
 Duration = str | int | float | timedelta
 """``"5s"``, ``"10m"``, ``"2h"``, ``"3d"``, ``"1w"``, seconds as a number, or a `timedelta`."""
 
-_UNITS = {"ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000, "w": 604_800_000_000}
+_UNITS = {
+    "ms": 1_000,
+    "s": 1_000_000,
+    "m": 60_000_000,
+    "h": 3_600_000_000,
+    "d": 86_400_000_000,
+    "w": 604_800_000_000,
+}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)", re.ASCII)
 _LONGEST = 10_000 * 365 * _UNITS["d"]
 
@@ -25,7 +32,9 @@ def to_duration(value: Duration, what: str = "duration") -> int:
         ValueError: it is negative, not finite, or not a duration at all.
     """
     if isinstance(value, bool) or not isinstance(value, (str, int, float, timedelta)):
-        raise ValueError(f"{what} {value!r} is not a duration: write '5s', a number of seconds or a timedelta")
+        raise ValueError(
+            f"{what} {value!r} is not a duration: write '5s', a number of seconds or a timedelta"
+        )
     if isinstance(value, timedelta):
         micros = value // timedelta(microseconds=1)
     elif isinstance(value, str):

@@ -45,9 +45,7 @@ class RetryableError(WorkflowError):
         retry_after: as given.
     """
 
-    def __init__(
-        self, message: str = "", retry_after: str | float | timedelta | None = None
-    ) -> None:
+    def __init__(self, message: str = "", retry_after: str | float | timedelta | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
 

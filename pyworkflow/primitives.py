@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
@@ -10,12 +9,13 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar, cast
 
 from pyworkflow_core.codec import EMPTY_REACH, Reach, reach_of_type
+from pyworkflow_core.errors import ConfigurationError
 from pyworkflow_core.events import to_micros
 from pyworkflow_core.ids import validate_id
-from pyworkflow_core.replay import HookCall, Machine, Shield, SleepCall, WorkflowLoop
+from pyworkflow_core.replay import HookCall, Machine, Shield, SleepCall, current_machine
 
 from .durations import Duration, to_duration
-from .errors import ConfigurationError, HookExpiredError, StepOutsideWorkflowError
+from .errors import HookExpiredError, StepOutsideWorkflowError
 from .schemas import Schema, schema_name, to_schema
 
 T = TypeVar("T")
@@ -70,7 +70,9 @@ def hook(
     frame = sys._getframe(1)
     return cast(
         "Coroutine[Any, Any, Any]",
-        _hook_call(machine, name, timeout, on_created, payload_schema, on_received, (frame.f_code, frame.f_lasti)),
+        _hook_call(
+            machine, name, timeout, on_created, payload_schema, on_received, (frame.f_code, frame.f_lasti)
+        ),
     )
 
 
@@ -126,7 +128,7 @@ def get_typed_hook(name: str) -> TypedHook[Any] | None:
 
 
 def shield() -> Shield:
-    """``async with shield():`` - a cancellation request waits until the block is left."""
+    """Keep a cancellation request out of a block; use it with ``async with``."""
     return Shield(_machine("shield()", "nothing"))
 
 
@@ -140,7 +142,9 @@ def _hook_call(
     site: Any,
 ) -> HookCall:
     if on_received is not None and inspect.iscoroutinefunction(on_received):
-        raise ConfigurationError(f"hook {name!r}: on_received runs in the workflow and must be a plain function")
+        raise ConfigurationError(
+            f"hook {name!r}: on_received runs in the workflow and must be a plain function"
+        )
 
     def revive(payload: Any) -> Any:
         value = payload if schema is None else to_schema(payload, schema)
@@ -164,10 +168,11 @@ def _hook_call(
 
 
 def _machine(what: str, instead: str) -> Machine:
-    loop = asyncio._get_running_loop()
-    if not isinstance(loop, WorkflowLoop):
+    machine = current_machine.get()
+    if machine is None:
         advice = "" if instead == "nothing" else f"; elsewhere use {instead}"
         raise StepOutsideWorkflowError(
-            f"{what} was called outside a workflow: it belongs into a function decorated with @workflow{advice}"
+            f"{what} was called outside a workflow: it belongs into a function decorated with "
+            f"@workflow{advice}"
         )
-    return loop.machine
+    return machine

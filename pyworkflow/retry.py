@@ -41,7 +41,10 @@ class RetryPolicy(Struct, frozen=True):
 
     def after(self, error: BaseException, failures: int, rng: random.Random) -> int | None:
         """Microseconds until the next try after `error`; None to give up."""
-        if isinstance(error, (FatalError, UnserializableValueError, LimitExceeded)) or failures > self.max_retries:
+        if (
+            isinstance(error, (FatalError, UnserializableValueError, LimitExceeded))
+            or failures > self.max_retries
+        ):
             return None
         if isinstance(error, RetryableError) and error.retry_after is not None:
             return to_duration(error.retry_after, "retry_after")

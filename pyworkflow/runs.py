@@ -59,7 +59,7 @@ class WorkflowRun(Struct, frozen=True, kw_only=True):
     completed_at: datetime | None = None
     updated_at: datetime
     wake_at: datetime | None = None
-    context: Mapping[str, Any] = {}  # noqa: RUF012 - msgspec copies defaults
+    context: Mapping[str, Any] = {}
     parent_run_id: str | None = None
     nesting_depth: int = 0
     continued_from_run_id: str | None = None

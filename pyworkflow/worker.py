@@ -225,4 +225,3 @@ class Worker:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
-

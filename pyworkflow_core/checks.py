@@ -27,7 +27,9 @@ def check_appends(appends: Sequence[Append]) -> None:
     if len(appends) > 1:
         runs = {a.run_id for a in appends}
         if len(runs) != len(appends):
-            twice = next(a.run_id for i, a in enumerate(appends) if a.run_id in {b.run_id for b in appends[:i]})
+            twice = next(
+                a.run_id for i, a in enumerate(appends) if a.run_id in {b.run_id for b in appends[:i]}
+            )
             raise ValueError(f"a commit names run {twice!r} twice; commit one append after the other")
     for append in appends:
         _check_append(append)
@@ -128,5 +130,7 @@ def read_cursor(cursor: str) -> tuple[int, str]:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         created_at, run_id = msgspec.json.decode(raw, type=tuple[int, str])
     except (ValueError, TypeError, AttributeError, msgspec.MsgspecError):
-        raise InvalidCursor(f"{cursor!r} is not a listing cursor; pass Page.cursor, or None to begin") from None
+        raise InvalidCursor(
+            f"{cursor!r} is not a listing cursor; pass Page.cursor, or None to begin"
+        ) from None
     return created_at, run_id

@@ -11,6 +11,7 @@ Applications add types of their own, with a dot in the name (``shop.order_audite
 from __future__ import annotations
 
 import functools
+import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -78,9 +79,9 @@ class _AnyBody(Struct, array_like=True, frozen=True):
 
 _BODY_OF: dict[type[Payload], type[Any]] = {cls: _envelope_class(cls) for cls in PAYLOAD_CLASSES}
 _CLASS_OF: dict[str, type[Payload]] = {str(cls.TYPE): cls for cls in PAYLOAD_CLASSES}
-_known = functools.reduce(lambda a, b: a | b, _BODY_OF.values())
-_decode_known = msgspec.json.Decoder(cast(Any, _known)).decode
-_decode_known_list = msgspec.json.Decoder(cast(Any, list[_known])).decode  # type: ignore[valid-type]
+_known: Any = functools.reduce(operator.or_, cast("Any", _BODY_OF.values()))
+_decode_known = msgspec.json.Decoder(cast("Any", _known)).decode
+_decode_known_list = msgspec.json.Decoder(cast("Any", list[_known])).decode
 _decode_any = msgspec.json.Decoder(_AnyBody).decode
 _encode = msgspec.json.Encoder().encode
 _VERSIONS: dict[type[Any], int] = {body: cls.VERSION for cls, body in _BODY_OF.items()}
@@ -119,6 +120,7 @@ def application_payload(event_type: str, data: Mapping[str, Any], codec: Codec) 
     Args:
         event_type: a name with a dot in it, such as ``shop.order_audited``.
         data: a mapping with text keys, of values that `codec` can write.
+        codec: writes the values.
 
     Raises:
         ValueError: the name has no dot, or holds white space.

@@ -27,6 +27,8 @@ def validate_id(text: str, what: str = "run id") -> str:
     Raises:
         InvalidIdError: the text is not one that every backend can store exactly.
     """
+    if type(text) is str and text.isascii() and 0 < len(text) <= MAX_ID_BYTES and "\0" not in text:
+        return text  # what almost every id is
     if type(text) is not str:
         raise InvalidIdError(f"{what} must be text, not {type(text).__name__}")
     if not text:
@@ -34,7 +36,7 @@ def validate_id(text: str, what: str = "run id") -> str:
     if "\0" in text:
         raise InvalidIdError(f"{what} {text!r} holds a NUL character")
     try:
-        size = len(text) if text.isascii() else len(text.encode())
+        size = len(text.encode())
     except UnicodeEncodeError:
         raise InvalidIdError(f"{what} {text!r} holds a lone surrogate") from None
     if size > MAX_ID_BYTES:

@@ -84,7 +84,7 @@ class WorkflowStarted(Payload, frozen=True, gc=False, omit_defaults=True):
     parent: str | None = None
     depth: int = 0
     tags: tuple[str, ...] = ()
-    attributes: dict[str, str] = {}  # noqa: RUF012 - msgspec copies defaults
+    attributes: dict[str, str] = {}
     wake_at: int | None = None
     deadline: int | None = None
     max_recoveries: int = 3

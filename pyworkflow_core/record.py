@@ -7,7 +7,7 @@ any time. It stays small: inputs, results and whatever can grow stay in the log.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -15,11 +15,10 @@ import msgspec
 from msgspec import Struct
 
 from .errors import LimitExceeded, MalformedValueError
-from .events import Event, decode_body
+from .events import Envelope, Event, decode_body
 from .payloads import (
     CancellationRequested,
     HookReceived,
-    Payload,
     RunRecovered,
     StepCompleted,
     WorkflowCancelled,
@@ -126,7 +125,7 @@ class RunRecord(Struct, frozen=True, gc=False, kw_only=True):
     updated_at: int = 0
     wake_at: int | None = None
     parent: str | None = None
-    attributes: dict[str, str] = {}  # noqa: RUF012 - msgspec copies defaults
+    attributes: dict[str, str] = {}
     rest: bytes = b"{}"
 
     @property
@@ -135,13 +134,20 @@ class RunRecord(Struct, frozen=True, gc=False, kw_only=True):
         return _decode_detail(self.rest)
 
 
-def evolve(record: RunRecord | None, events: Iterable[Event], *, incarnation: str = "") -> RunRecord:
+def evolve(
+    record: RunRecord | None,
+    events: Iterable[Event],
+    *,
+    incarnation: str = "",
+    envelopes: Sequence[Envelope[Any]] | None = None,
+) -> RunRecord:
     """Fold `events` into `record`; the one place that says what an event does to a run.
 
     Args:
         record: the record before them; None if they are the run's first.
         events: the next events of the run, in order and without a gap.
         incarnation: the run's incarnation, needed where `record` is None.
+        envelopes: the events' decoded bodies, where the caller has them already.
 
     Raises:
         ValueError: there is no event, or one of another run or at another position.
@@ -151,14 +157,14 @@ def evolve(record: RunRecord | None, events: Iterable[Event], *, incarnation: st
     detail: dict[str, Any] = {}
     head = record.head if record is not None else 0
     run_id = record.run_id if record is not None else None
-    for event in events:
+    for index, event in enumerate(events):
         head += 1
         if event.sequence != head or (run_id is not None and event.run_id != run_id):
             raise ValueError(
                 f"event {event.sequence} of run {event.run_id!r} does not follow {head - 1} of {run_id!r}"
             )
         run_id = event.run_id
-        envelope = decode_body(event.body)
+        envelope = decode_body(event.body) if envelopes is None else envelopes[index]
         if fields is None:
             fields = {}
             if record is None:
@@ -181,13 +187,13 @@ def _apply(
     record: RunRecord | None,
     fields: dict[str, Any],
     detail: dict[str, Any],
-    data: Payload | Any,
+    data: Any,
     at: int,
 ) -> None:
     """Write what one payload changes into `fields` and `detail`."""
     cls = data.__class__
     if cls is StepCompleted:
-        if detail.get("recoveries", record.detail.recoveries if _may_recover(record) else 0):
+        if detail.get("recoveries", _recoveries(record)):
             detail["recoveries"] = 0
     elif cls is WorkflowStarted:
         _apply_started(fields, detail, data, at)
@@ -223,8 +229,9 @@ _ENDS: dict[type[Any], RunStatus] = {
 }
 
 
-def _may_recover(record: RunRecord | None) -> bool:
-    return record is not None and b'"recoveries"' in record.rest
+def _recoveries(record: RunRecord | None) -> int:
+    # Most records have none, and most events are steps: look before decoding.
+    return record.detail.recoveries if record is not None and b'"recoveries"' in record.rest else 0
 
 
 def _unstarted(record: RunRecord | None, detail: dict[str, Any]) -> bool:

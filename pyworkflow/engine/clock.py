@@ -46,7 +46,12 @@ async def wait_until(clock: Clock, when: int) -> None:
     if when <= clock.now():
         return
     done = asyncio.get_running_loop().create_future()
-    alarm = clock.call_at(when, lambda: done.done() or done.set_result(None))
+
+    def ring() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    alarm = clock.call_at(when, ring)
     try:
         await done
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -87,7 +88,7 @@ async def start(
     if queue is not None:
         created = await drive.enqueue(started)
     else:
-        created = await drive.begin(_owned(started, drive.claim.token))
+        created = await drive.begin(_owned(started, drive.log.claim.token))
     if not created:
         record = await _record(engine, run_id)
         await _check_same(engine, record, started)
@@ -123,8 +124,8 @@ async def resume(run_id: str, *, storage: StorageBackend | str | None = None) ->
                 return await result_of(engine, record)
             if record.wake_at is not None and record.wake_at <= now:
                 raise WorkflowAlreadyRunningError(
-                    f"run {run_id!r} is held by another process, or was until it died; try again when its lease "
-                    f"of {engine.settings.lease / 1e6:g} s has ended"
+                    f"run {run_id!r} is held by another process, or was until it died; try again when its "
+                    f"lease of {engine.settings.lease / 1e6:g} s has ended"
                 )
             return None
         try:
@@ -175,7 +176,10 @@ async def last_payload(engine: Engine, record: RunRecord) -> Any:
 
 
 async def wait_until_ended(engine: Engine, run_id: str, *, here: bool) -> RunRecord:
-    """Wait until the run has ended; take it up here whenever it is due, if `here`."""
+    """Wait until the run has ended; take it up here whenever it is due, if `here`.
+
+    How it ended is in the record; a failed run raises nothing here.
+    """
     while True:
         record = await _record(engine, run_id)
         if record.status.is_terminal:
@@ -186,7 +190,9 @@ async def wait_until_ended(engine: Engine, run_id: str, *, here: bool) -> RunRec
                 owner=engine.owner_name, now=now, lease=engine.settings.lease, run_id=run_id
             )
             if claims:
-                await _drive(await drive_for(engine, claims[0], linger=engine.settings.linger))
+                drive = await drive_for(engine, claims[0], linger=engine.settings.linger)
+                with contextlib.suppress(RunLost):
+                    await drive.run()
                 continue
         look = now + engine.settings.poll
         wake = record.wake_at
@@ -205,7 +211,7 @@ async def _drive(drive: Drive) -> None:
 async def _finish(engine: Engine, run_id: str, *, wait: bool, here: bool) -> str:
     if wait:
         record = await wait_until_ended(engine, run_id, here=here)
-        if record.status is RunStatus.FAILED and not here:
+        if record.status in {RunStatus.FAILED, RunStatus.INTERRUPTED}:
             await result_of(engine, record)
     return run_id
 
@@ -259,7 +265,8 @@ async def _check_same(engine: Engine, record: RunRecord, started: WorkflowStarte
         return
     what = "other arguments" if first.workflow == started.workflow else f"workflow {first.workflow!r}"
     raise IdempotencyConflictError(
-        f"idempotency key {started.idempotency_key!r} belongs to run {record.run_id!r} of {what}; use another key",
+        f"idempotency key {started.idempotency_key!r} belongs to run {record.run_id!r} of {what}; "
+        "use another key",
         record.run_id,
     )
 
@@ -268,7 +275,8 @@ async def _record(engine: Engine, run_id: str) -> RunRecord:
     record = await engine.storage.get(run_id)
     if record is None or not record.workflow:
         raise WorkflowNotFoundError(
-            f"there is no run {run_id!r} in {type(engine.storage).__name__}; 'pyworkflow runs list' shows those there are"
+            f"there is no run {run_id!r} in {type(engine.storage).__name__}; "
+            "'pyworkflow runs list' shows those there are"
         )
     return record
 
@@ -285,7 +293,8 @@ def _check_durable(definition: WorkflowDefinition[Any, Any], durable: bool | Non
     wanted = next(d for d in (durable, definition.durable, get_config().default_durable) if d is not None)
     if not wanted:
         raise ConfigurationError(
-            f"workflow {definition.name!r}: durable=False is not supported by this version; every run has a log"
+            f"workflow {definition.name!r}: durable=False is not supported by this version; "
+            "every run has a log"
         )
 
 

@@ -37,7 +37,9 @@ def ending_of(
         if machine.cancel_source != "max_duration":
             return WorkflowCancelled(machine.cancel_reason), None
         seconds = (definition.max_duration or 0) / 1e6
-        error = WorkflowTimeoutError(f"run {machine.run_id!r} took longer than its max_duration of {seconds:g} s")
+        error = WorkflowTimeoutError(
+            f"run {machine.run_id!r} took longer than its max_duration of {seconds:g} s"
+        )
     elif error is None and machine.unawaited:
         calls = ", ".join(call.describe() for call in list(machine.unawaited.values())[:3])
         error = StepNotAwaitedError(
@@ -46,7 +48,9 @@ def ending_of(
         )
     if error is None:
         try:
-            return WorkflowCompleted(Raw(codec.encode(outcome.value, where="result", reach=definition.reach))), None
+            return WorkflowCompleted(
+                Raw(codec.encode(outcome.value, where="result", reach=definition.reach))
+            ), None
         except UnserializableValueError as unwritable:
             error = unwritable
     return WorkflowFailed(Raw(codec.encode_error(error, reach=definition.reach))), error

@@ -42,6 +42,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         linger: with ``wait=True``, waits up to this long stay in memory.
         grace: how long steps may go on when a process is asked to stop.
         turn_events: events of one append at most.
+        patience: how long an append of a run under way is tried again while the storage is away.
     """
 
     lease: int = 30 * SECOND
@@ -49,6 +50,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     linger: int = 5 * SECOND
     grace: int = 10 * SECOND
     turn_events: int = 500
+    patience: int = 30 * SECOND
 
 
 class Engine:
@@ -90,6 +92,7 @@ class Engine:
     def enter(self, drive: Drive) -> None:
         """A drive begins: extend its lease and watch its log from now on."""
         self.live[drive.run_id] = drive
+        self.queue.writers = len(self.live)
         if self._tick_handle is None:
             self._schedule_tick()
 
@@ -97,6 +100,7 @@ class Engine:
         """A drive ended."""
         if self.live.get(drive.run_id) is drive:
             del self.live[drive.run_id]
+            self.queue.writers = max(len(self.live), 1)
         if not self.live and self._tick_handle is not None:
             self._tick_handle.cancel()
             self._tick_handle = None
@@ -128,7 +132,9 @@ class Engine:
                 log.warning("run %s: its lease could not be extended: %s", drive.run_id, error)
 
 
-_engines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, Engine]] = weakref.WeakKeyDictionary()
+_engines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, Engine]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def engine_for(storage: StorageBackend, make: Callable[[StorageBackend], Engine] = Engine) -> Engine:

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from msgspec import Raw
 
 from pyworkflow_core.codec import Codec
@@ -17,6 +18,7 @@ from pyworkflow_core.payloads import Payload, StepCompleted, StepFailed, StepRet
 from pyworkflow_core.replay import StepCall
 from pyworkflow_core.storage import Limits
 
+from ..config import get_config
 from ..definitions import StepDefinition
 from ..errors import StepTimeoutError
 
@@ -35,24 +37,24 @@ async def execute(
     """
     definition: StepDefinition[Any, Any] = call.definition
     attempt = call.attempt
-    task = asyncio.current_task()
     try:
         args, kwargs = codec.decode_args(call.args, reach=call.reach)
         value = await _run(definition, args, kwargs)
         result = codec.encode(value, where="result", reach=call.reach)
         if limits.event_bytes is not None and len(result) + _OVERHEAD > limits.event_bytes:
             raise LimitExceeded(
-                f"step {call.name!r} returned {len(result)} bytes and the storage takes {limits.event_bytes} an "
-                "event; store the value elsewhere and return a reference"
+                f"step {call.name!r} returned {len(result)} bytes and the storage takes {limits.event_bytes} "
+                "an event; store the value elsewhere and return a reference"
             )
         return StepCompleted(call.name, call.ordinal, Raw(result))
     except asyncio.CancelledError as error:
+        task = asyncio.current_task()
         if task is not None and task.cancelling():
             return None
         return _failed(call, definition, attempt, error, codec, now, rng)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001 - whatever a step raises is recorded, SystemExit too
+    except BaseException as error:
         return _failed(call, definition, attempt, error, codec, now, rng)
 
 
@@ -67,7 +69,9 @@ async def _run(definition: StepDefinition[Any, Any], args: tuple[Any, ...], kwar
     except TimeoutError as error:
         if not timer.expired():
             raise
-        raise StepTimeoutError(f"step {definition.name!r} took longer than its timeout of {seconds:g} s") from error
+        raise StepTimeoutError(
+            f"step {definition.name!r} took longer than its timeout of {seconds:g} s"
+        ) from error
 
 
 async def _call(definition: StepDefinition[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -88,12 +92,15 @@ def _failed(
     rng: random.Random,
 ) -> Report:
     failures = call.failures + 1
+    policy = definition.policy
+    if definition.uses_default_retries:
+        policy = msgspec.structs.replace(policy, max_retries=get_config().default_retries)
     encoded = Raw(codec.encode_error(error, reach=call.reach))
     try:
-        delay = definition.policy.after(error, failures, rng)
+        delay = policy.after(error, failures, rng)
     except ValueError as wrong:  # retry_after is not a duration
         error.add_note(str(wrong))
-        delay = definition.policy.delay(failures, rng)
+        delay = policy.delay(failures, rng)
     if delay is None:
         return StepFailed(call.name, call.ordinal, encoded, attempt)
     return StepRetrying(call.name, call.ordinal, encoded, attempt, failures, now() + delay)

@@ -154,7 +154,9 @@ def _parse(token: str) -> tuple[str, str | None]:
         run_id, colon, hook_id = token.rpartition(":")
         if colon and run_id and hook_id:
             return validate_id(run_id), hook_id
-    raise InvalidTokenError("this is not a hook token: pass on what on_created was given, or 'run_id:hook_id'")
+    raise InvalidTokenError(
+        "this is not a hook token: pass on what on_created was given, or 'run_id:hook_id'"
+    )
 
 
 def _find(hooks: dict[tuple[str, int], HookState], name: str | None, token: str) -> HookState:

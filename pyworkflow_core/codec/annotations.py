@@ -35,7 +35,7 @@ def cells_of(function: FunctionType) -> dict[str, Any]:
 def annotations_of(owner: Any) -> dict[str, Any]:
     """The annotations that `owner` itself carries; names that cannot be resolved do no harm."""
     if sys.version_info >= (3, 14):
-        import annotationlib  # noqa: PLC0415 - new in 3.14
+        import annotationlib
 
         return annotationlib.get_annotations(owner, format=annotationlib.Format.FORWARDREF)
     if isinstance(owner, type):

@@ -1,4 +1,4 @@
-"""Exceptions: how they are recorded and revived.
+"""Exceptions: how they are recorded, and which classes may be revived (`revival` does that).
 
 The class that an exception comes back with must be the same in every process that has the
 same code. It is revived if it is registered, built in, or reachable (see
@@ -17,13 +17,12 @@ from types import GetSetDescriptorType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, cast
 
 from .. import errors
-from .terms import CHAIN_LIMIT, MARK, TRACEBACK_LIMIT, RecordedError, Refusal, is_static, type_name
+from .terms import CHAIN_LIMIT, MARK, TRACEBACK_LIMIT, RecordedError, Refusal, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .reach import Reach
-    from .reading import Reader
     from .registry import Registry
     from .writing import Writer
 
@@ -32,8 +31,11 @@ Record = dict[str, Any]
 TRACEBACK_ATTRIBUTE = "__recorded_traceback__"
 """Where a revived exception keeps the formatted traceback of the original, as text."""
 
-_HIDDEN = {TRACEBACK_ATTRIBUTE, "__notes__"}
-_TOO_PLAIN = {"builtins.Exception", "builtins.BaseException", "builtins.object"}
+HIDDEN = {TRACEBACK_ATTRIBUTE, "__notes__"}
+"""Attributes that are recorded in places of their own."""
+
+TOO_PLAIN = {"builtins.Exception", "builtins.BaseException", "builtins.object"}
+"""Bases that never stand in for a class that is not known: they say nothing."""
 
 
 def _revivable(cls: Any) -> bool:
@@ -46,15 +48,6 @@ _KNOWN: dict[str, type[BaseException]] = {
     for cls in (*vars(builtins).values(), *vars(errors).values(), asyncio.CancelledError, RecordedError)
     if _revivable(cls)
 }
-
-
-class _Verbatim(str):
-    """The text of an exception whose arguments are not known; `KeyError` shows its argument's repr."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return str(self)
 
 
 def find_class(registry: Registry, reach: Reach, name: Any) -> type[BaseException] | None:
@@ -106,14 +99,19 @@ def _write(writer: Writer, error: BaseException, depth: int, level: int) -> Reco
     entry = writer.registry.by_class.get(cls)
     name = writer.registry.name_of(cls)
     message = _text_of(error)
-    if cls is RecordedError:
-        name = getattr(error, "type", "") or name
+    stands_in = cls is RecordedError
+    if isinstance(error, RecordedError):  # recorded again as what it stands for
+        name = error.type or name
     record: Record = {MARK: "error", "type": _clean(name), "message": message}
-    bases = [
-        writer.registry.name_of(base)
-        for base in cls.__mro__[1:]
-        if _revivable(base) and type_name(base) not in _TOO_PLAIN
-    ]
+    bases = (
+        []
+        if stands_in
+        else [
+            writer.registry.name_of(base)
+            for base in cls.__mro__[1:]
+            if _revivable(base) and type_name(base) not in TOO_PLAIN
+        ]
+    )
     if bases:
         record["bases"] = bases
     if level < CHAIN_LIMIT:
@@ -123,14 +121,14 @@ def _write(writer: Writer, error: BaseException, depth: int, level: int) -> Reco
         elif isinstance(error, BaseExceptionGroup):
             record["text"] = _clean(error.message)
             record["members"] = [_write(writer, e, depth + 2, level + 1) for e in error.exceptions]
-        elif error.args or cls is not RecordedError:
+        elif not stands_in:
             with contextlib.suppress(Refusal):
                 record["args"] = writer.write_all(error.args, depth + 2)
         state = _write_state(writer, error, depth + 2)
-        if state:
+        if state and not stands_in:
             record["state"] = state
         _write_chain(writer, error, record, depth, level)
-    notes = getattr(error, "__notes__", None)
+    notes = error.__dict__.get("__notes__")
     if type(notes) is list and notes:
         record["notes"] = [_clean(note) for note in notes if isinstance(note, str)]
     return record
@@ -146,12 +144,12 @@ def _write_chain(writer: Writer, error: BaseException, record: Record, depth: in
 def _write_state(writer: Writer, error: BaseException, depth: int) -> list[list[Any]]:
     """Attributes and C-level members as pairs; what cannot be written is left out."""
     found: dict[str, Any] = {}
-    for name, member in _members(type(error)):
+    for name, member in members_of(type(error)):
         with contextlib.suppress(Exception):
             value = member.__get__(error)
             if value is not None:
                 found[name] = value
-    found.update({name: value for name, value in error.__dict__.items() if name not in _HIDDEN})
+    found.update({name: value for name, value in error.__dict__.items() if name not in HIDDEN})
     if isinstance(error, BaseExceptionGroup):
         found.pop("message", None)
         found.pop("exceptions", None)
@@ -162,7 +160,7 @@ def _write_state(writer: Writer, error: BaseException, depth: int) -> list[list[
     return written
 
 
-def _members(cls: type[BaseException]) -> Iterator[tuple[str, MemberDescriptorType | GetSetDescriptorType]]:
+def members_of(cls: type[BaseException]) -> Iterator[tuple[str, MemberDescriptorType | GetSetDescriptorType]]:
     """Slots of `cls` and of its bases, those of `BaseException` itself aside."""
     for base in cls.__mro__:
         if base is BaseException:
@@ -190,120 +188,8 @@ def _traceback_text(error: BaseException) -> str:
         text = "".join(traceback.format_exception(error))
     except Exception:
         return ""
-    before = getattr(error, TRACEBACK_ATTRIBUTE, None)
+    before = error.__dict__.get(TRACEBACK_ATTRIBUTE)
     if isinstance(before, str):
         text = f"{before}\nRaised again from the log:\n\n{text}"
     text = _clean(text)
     return text if len(text) <= TRACEBACK_LIMIT else "…" + text[1 - TRACEBACK_LIMIT :]
-
-
-def read_error(reader: Reader, record: Record, depth: int) -> BaseException:
-    """The exception that `record` says; never fails for want of a class."""
-    name, message = record["type"], record["message"]
-    if type(name) is not str or type(message) is not str:
-        raise TypeError("the type and message of an exception are text")
-    error = _revive(reader, record, depth, name, message)
-    for note in record.get("notes", ()):
-        error.add_note(note)
-    if type(record.get("traceback")) is str:
-        setattr(error, TRACEBACK_ATTRIBUTE, record["traceback"])
-    if "cause" in record:
-        error.__cause__ = _nested(reader, record["cause"], depth)
-    elif "context" in record:
-        error.__context__ = _nested(reader, record["context"], depth)
-    return error
-
-
-def _nested(reader: Reader, record: Any, depth: int) -> BaseException:
-    error = reader.read(record, depth + 1)
-    if not isinstance(error, BaseException):
-        raise TypeError("the cause of an exception is an exception")
-    return error
-
-
-def _revive(reader: Reader, record: Record, depth: int, name: str, message: str) -> BaseException:
-    args = _read_part(reader, record.get("args"), depth + 1)
-    state = {
-        key: value
-        for key, value in _read_part(reader, record.get("state"), depth + 1) or ()
-        if type(key) is str and key not in _HIDDEN
-    }
-    members: list[Any] | None = None
-    if "members" in record:
-        members = [_nested(reader, member, depth + 1) for member in record["members"]]
-    cls = find_class(reader.registry, reader.reach, name)
-    if cls is not None and "value" in record:
-        entry = reader.registry.by_name.get(name)
-        if entry is not None and entry.decode is not None:
-            with contextlib.suppress(Exception):
-                error = entry.decode(reader.read(record["value"], depth + 1))
-                if isinstance(error, BaseException):
-                    return error
-    if cls is not None:
-        with contextlib.suppress(Exception):
-            return _build(cls, message, args, state, members, record.get("text"))
-    # Whoever prints a log wants the name that was recorded, not that of a base.
-    for base in () if reader.lenient else record.get("bases", ()):
-        cls = find_class(reader.registry, reader.reach, base) if base not in _TOO_PLAIN else None
-        if cls is None:
-            continue
-        with contextlib.suppress(Exception):
-            error = _build(cls, message, None, state, members, record.get("text"))
-            if _is_native_text(cls) and str(error) != message:
-                error = _build(cls, message, None, {}, members, record.get("text"))
-            error.add_note(f"originally {name}")
-            return error
-    return RecordedError(message, type=name)
-
-
-def _is_native_text(cls: type[BaseException]) -> bool:
-    """Whether asking for the text runs no code of an application."""
-    return is_static(next(base for base in cls.__mro__ if "__str__" in vars(base)))
-
-
-def _read_part(reader: Reader, part: Any, depth: int) -> list[Any] | None:
-    """Arguments or attributes; None if a type in them cannot be revived any more."""
-    if type(part) is not list:
-        return None
-    try:
-        read: list[Any] = reader.read(part, depth)
-    except errors.CodecError:
-        return None
-    return read
-
-
-def _build(  # noqa: PLR0917 - the parts of one record
-    cls: type[BaseException],
-    message: str,
-    args: list[Any] | None,
-    state: dict[str, Any],
-    members: list[Any] | None,
-    text: Any,
-) -> BaseException:
-    error: BaseException
-    if issubclass(cls, BaseExceptionGroup):
-        error = BaseExceptionGroup.__new__(cls, text, members or [])
-    else:
-        error = _bare(cls)
-        if args is not None:
-            error.args = tuple(args)
-        else:
-            error.args = (message if cls.__str__ is BaseException.__str__ else _Verbatim(message),)
-    settable = dict(reversed(list(_members(cls))))
-    for key, value in state.items():
-        if key not in settable:
-            error.__dict__[key] = value
-            continue
-        with contextlib.suppress(TypeError, AttributeError, ValueError):
-            settable[key].__set__(error, value)
-    return error
-
-
-def _bare(cls: type[BaseException]) -> BaseException:
-    """An instance on which no constructor of Python code ran."""
-    for base in cls.__mro__:
-        if is_static(base):
-            with contextlib.suppress(TypeError):
-                make: Any = base.__new__
-                return cast("BaseException", make(cls))
-    raise TypeError(f"{cls!r} has no constructor that can be left out")

@@ -9,7 +9,7 @@ from enum import Enum, Flag
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CodecError, MalformedValueError, UnknownTypeError
-from . import failures
+from .revival import read_error
 from .scalars import SCALAR_READERS
 from .shapes import Shape, shape_of
 from .terms import MARK, MAX_READ_DEPTH, Opaque
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 BROKEN = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)
 """What hostile or damaged data makes a reader raise."""
+
+
+class TooDeep(MalformedValueError):
+    """Data nested deeper than is ever written; not even a lenient reader goes on."""
 
 
 class Reader:
@@ -38,14 +42,14 @@ class Reader:
         """Drop what was learned about types: the registry has changed."""
         self._shapes: dict[str, Shape] = {}
         self._tags: dict[str, Callable[[dict[str, Any], int], Any]] = {
-            "tuple": lambda node, depth: tuple(self._items(node, depth)),
+            "tuple": self._tuple,
             "set": lambda node, depth: set(self._items(node, depth)),
             "frozenset": lambda node, depth: frozenset(self._items(node, depth)),
             "dict": self._dict,
             "enum": self._enum,
             "object": self._object,
             "custom": self._custom,
-            "error": lambda node, depth: failures.read_error(self, node, depth),
+            "error": lambda node, depth: read_error(self, node, depth),
         }
         for name, scalar in SCALAR_READERS.items():
             self._tags[name] = _at_any_depth(scalar)
@@ -55,7 +59,7 @@ class Reader:
         kind = type(node)
         if kind is dict:
             if depth > MAX_READ_DEPTH:
-                raise MalformedValueError(f"nested more than {MAX_READ_DEPTH} levels deep")
+                raise TooDeep(f"nested more than {MAX_READ_DEPTH} levels deep")
             if MARK in node:
                 return self._tagged(node, depth)
             for key, item in node.items():
@@ -63,17 +67,16 @@ class Reader:
                     node[key] = self.read(item, depth + 1)
         elif kind is list:
             if depth > MAX_READ_DEPTH:
-                raise MalformedValueError(f"nested more than {MAX_READ_DEPTH} levels deep")
+                raise TooDeep(f"nested more than {MAX_READ_DEPTH} levels deep")
             for index, item in enumerate(node):
                 if type(item) is dict or type(item) is list:
                     node[index] = self.read(item, depth + 1)
         return node
 
     def _tagged(self, node: dict[str, Any], depth: int) -> Any:
-        tag = node[MARK]
-        handler = self._tags.get(tag) if type(tag) is str else None
+        handler = self._tags.get(node[MARK])
         if handler is None:
-            raise MalformedValueError(f"unknown tag {tag!r}: not written by this version of the codec")
+            raise MalformedValueError(f"unknown tag {node[MARK]!r}: not written by this version of the codec")
         return handler(node, depth)
 
     def _items(self, node: dict[str, Any], depth: int) -> list[Any]:
@@ -83,11 +86,20 @@ class Reader:
         read: list[Any] = self.read(items, depth + 1)
         return read
 
+    def _tuple(self, node: dict[str, Any], depth: int) -> Any:
+        return tuple(self._items(node, depth))
+
     def _dict(self, node: dict[str, Any], depth: int) -> Any:
         return {
             self.read(key, depth + 3): item if type(item) is str else self.read(item, depth + 3)
-            for key, item in node["v"]
+            for key, item in self._pairs(node)
         }
+
+    def _pairs(self, node: dict[str, Any]) -> Any:
+        pairs = node["v"]
+        if type(pairs) is not list:
+            raise MalformedValueError(f"'dict' holds {type(pairs).__name__}, not a list")
+        return pairs
 
     def _enum(self, node: dict[str, Any], depth: int) -> Any:
         name, member = node["t"], node["v"]
@@ -156,10 +168,26 @@ class LenientReader(Reader):
 
     lenient = True
 
+    def read_tree(self, tree: Any) -> Any:
+        """The value that a whole tree says. What is passed on unread must not be deep either."""
+        level = [tree]
+        for _ in range(MAX_READ_DEPTH):
+            level = [
+                item
+                for node in level
+                if type(node) is dict or type(node) is list
+                for item in (node.values() if type(node) is dict else node)
+            ]
+            if not level:
+                return self.read(tree, 0)
+        raise TooDeep(f"nested more than {MAX_READ_DEPTH} levels deep")
+
     def _tagged(self, node: dict[str, Any], depth: int) -> Any:
         name = node.get("t", node[MARK])
         try:
             return super()._tagged(dict(node), depth)
+        except (TooDeep, RecursionError):
+            raise
         except UnknownTypeError:
             parts = self.read({key: item for key, item in node.items() if key not in (MARK, "t")}, depth)
         except (*BROKEN, CodecError):

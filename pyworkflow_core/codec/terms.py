@@ -13,6 +13,8 @@ MARK: Final = "$"
 MARK_BYTES: Final = b'"$"'
 """How the marker stands in encoded data. Where it does not occur, nothing is tagged."""
 
+MARK_BYTE: Final = ord(MARK)
+
 MAX_DEPTH: Final = 200
 """Deepest nesting of JSON arrays and objects that is written."""
 

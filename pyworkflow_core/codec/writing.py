@@ -6,13 +6,14 @@ element and no copy. The walk knows no paths: a `Refusal` collects its path whil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from enum import Enum, Flag
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from . import failures
+from .plain import all_plain, plain_mapping
 from .scalars import SCALAR_WRITERS, write_float, write_int
 from .shapes import Shape, shape_of
 from .terms import HIGH, LOW, MARK, MAX_DEPTH, Refusal, type_name
@@ -23,44 +24,25 @@ if TYPE_CHECKING:
 
 Handler = Callable[[Any, int], Any]
 
-_ATOMS = frozenset((str, bool, type(None)))
 _encode = msgspec.json.Encoder().encode
 
 
-def all_plain(values: Iterable[Any]) -> bool:
-    """Whether JSON says every one of `values` exactly: text, numbers, booleans, None."""
-    for value in values:
-        kind = type(value)
-        if kind in _ATOMS:
-            continue
-        if kind is int:
-            if LOW <= value <= HIGH:
-                continue
-        elif kind is float and value - value == 0.0:  # neither nan nor infinite
-            continue
-        return False
-    return True
+class _Table(dict[type, Handler]):
+    """Handlers by exact type, each learned when its type is first met."""
 
+    def __init__(self, learn: Callable[[type], Handler]) -> None:
+        super().__init__()
+        self._learn = learn
 
-def plain_mapping(value: dict[Any, Any]) -> bool:
-    """Whether JSON says `value` exactly, and nobody could take it for a tag."""
-    for key, item in value.items():
-        if type(key) is not str:
-            return False
-        kind = type(item)
-        if kind in _ATOMS:
-            continue
-        if kind is int:
-            if LOW <= item <= HIGH:
-                continue
-        elif kind is float and item - item == 0.0:
-            continue
-        return False
-    return MARK not in value
+    def __missing__(self, kind: type) -> Handler:
+        handler = self[kind] = self._learn(kind)
+        return handler
 
 
 class Writer:
     """Writes values for one registry and one reach. Depth counts JSON arrays and objects."""
+
+    hurried = True
 
     def __init__(self, registry: Registry, reach: Reach) -> None:
         self.registry = registry
@@ -69,27 +51,27 @@ class Writer:
 
     def forget(self) -> None:
         """Drop what was learned about types: the registry has changed."""
-        self.table: dict[type, Handler] = {
-            str: _same,
-            bool: _same,
-            type(None): _same,
-            int: _write_int,
-            float: _write_float,
-            list: self._list,
-            dict: self._dict,
-            tuple: self._tuple,
-            set: self._set,
-            frozenset: self._set,
-        }
+        self._table = _Table(self._learn)
+        self._table.update(
+            {
+                str: _same,
+                bool: _same,
+                type(None): _same,
+                int: _write_int,
+                float: _write_float,
+                list: self._list,
+                dict: self._dict,
+                tuple: self._tuple,
+                set: self._set,
+                frozenset: self._set,
+            }
+        )
         for kind, scalar in SCALAR_WRITERS.items():
-            self.table[kind] = _at_any_depth(scalar)
+            self._table[kind] = _at_any_depth(scalar)
 
     def write(self, value: Any, depth: int) -> Any:
         """The JSON form of `value`, which stands under `depth` arrays and objects."""
-        handler = self.table.get(type(value))
-        if handler is None:
-            handler = self.table[type(value)] = self._learn(type(value))
-        return handler(value, depth)
+        return self._table[type(value)](value, depth)
 
     def write_all(self, values: Iterable[Any], depth: int) -> list[Any]:
         """The JSON forms of `values`, with the index in a refusal's path."""
@@ -102,8 +84,10 @@ class Writer:
             raise
         return written
 
-    def write_fields(self, fields: Mapping[str, Any], depth: int, form: str = ".{}") -> Any:
+    def write_fields(self, fields: dict[str, Any], depth: int, form: str = ".{}") -> Any:
         """The JSON form of fields by name; `form` says how a name looks in a path."""
+        if self.hurried and plain_mapping(fields):
+            return fields
         written: dict[str, Any] = {}
         name = ""
         try:
@@ -116,15 +100,17 @@ class Writer:
         return _pairs(written) if MARK in written else written
 
     def _list(self, value: list[Any], depth: int) -> Any:
-        _check(depth)
-        return value if all_plain(value) else self.write_all(value, depth + 1)
+        check_depth(depth)
+        return value if self.hurried and all_plain(value) else self.write_all(value, depth + 1)
 
     def _tuple(self, value: tuple[Any, ...], depth: int) -> Any:
-        _check(depth + 1)
-        return {MARK: "tuple", "v": list(value) if all_plain(value) else self.write_all(value, depth + 2)}
+        check_depth(depth + 1)
+        # msgspec writes a tuple as it does a list.
+        items = value if self.hurried and all_plain(value) else self.write_all(value, depth + 2)
+        return {MARK: "tuple", "v": items}
 
     def _set(self, value: set[Any] | frozenset[Any], depth: int) -> Any:
-        _check(depth + 1)
+        check_depth(depth + 1)
         written = []
         for item in value:
             try:
@@ -137,7 +123,7 @@ class Writer:
         return {MARK: type(value).__name__, "v": written}
 
     def _dict(self, value: dict[Any, Any], depth: int) -> Any:
-        _check(depth)
+        check_depth(depth)
         if plain_mapping(value):
             return value
         written: dict[str, Any] = {}
@@ -154,7 +140,7 @@ class Writer:
 
     def _mapping(self, value: dict[Any, Any], depth: int) -> Any:
         """A dictionary that JSON cannot say, as pairs in its order."""
-        _check(depth + 2)
+        check_depth(depth + 2)
         pairs: list[list[Any]] = []
         for key, item in value.items():
             try:
@@ -206,7 +192,7 @@ class Writer:
 
     def _shaped(self, name: str, shape: Shape) -> Handler:
         def write(value: Any, depth: int) -> Any:
-            _check(depth + 1)
+            check_depth(depth + 1)
             fields, extras = shape.take(value)
             tag = {MARK: "object", "t": name, "v": self.write_fields(fields, depth + 2)}
             if extras:
@@ -217,7 +203,7 @@ class Writer:
 
     def _registered(self, entry: Entry, encode: Callable[[Any], Any]) -> Handler:
         def write(value: Any, depth: int) -> Any:
-            _check(depth)
+            check_depth(depth)
             try:
                 plain = encode(value)
             except Exception as error:
@@ -227,59 +213,8 @@ class Writer:
         return write
 
     def _error(self, value: BaseException, depth: int) -> Any:
-        _check(depth + 1)
+        check_depth(depth + 1)
         return failures.write_value(self, value, depth)
-
-
-class CarefulWriter(Writer):
-    """A writer that finds out why a value cannot be written: cycles, and text that UTF-8 lacks.
-
-    It takes no short cuts, so it serves errors and explanations, not the hot path.
-    """
-
-    def __init__(self, registry: Registry, reach: Reach) -> None:
-        super().__init__(registry, reach)
-        self._open: set[int] = set()
-
-    def write(self, value: Any, depth: int) -> Any:
-        """The JSON form of `value`, all of whose text is checked."""
-        if id(value) in self._open:
-            raise Refusal(f"this {type(value).__name__} contains itself; the log holds trees only")
-        self._open.add(id(value))
-        try:
-            written = super().write(value, depth)
-            if type(value) in _ATOMS or type(value) in SCALAR_WRITERS:
-                _encode(written)
-            return written
-        except UnicodeEncodeError as error:
-            raise Refusal(
-                "this text holds a lone surrogate, which UTF-8 cannot say; decode it without "
-                "'surrogateescape', or pass bytes"
-            ) from error
-        except RecursionError as error:
-            raise Refusal("nested too deeply for what is left of the interpreter's stack") from error
-        finally:
-            self._open.discard(id(value))
-
-    def _list(self, value: list[Any], depth: int) -> Any:
-        _check(depth)
-        return self.write_all(value, depth + 1)
-
-    def _tuple(self, value: tuple[Any, ...], depth: int) -> Any:
-        _check(depth + 1)
-        return {MARK: "tuple", "v": self.write_all(value, depth + 2)}
-
-    def _dict(self, value: dict[Any, Any], depth: int) -> Any:
-        _check(depth)
-        if MARK in value or not all(type(key) is str for key in value):
-            return self._mapping(value, depth)
-        for index, key in enumerate(value):
-            try:
-                self.write(key, depth + 1)
-            except Refusal as refusal:
-                refusal.at(f".keys()[{index}]")
-                raise
-        return self.write_fields(value, depth + 1, "[{!r}]")
 
 
 def _same(value: Any, _depth: int) -> Any:
@@ -298,7 +233,8 @@ def _at_any_depth(scalar: Callable[[Any], Any]) -> Handler:
     return lambda value, _depth: scalar(value)
 
 
-def _check(depth: int) -> None:
+def check_depth(depth: int) -> None:
+    """Refuse an array or object that would stand too deep; this is what ends a cycle."""
     if depth >= MAX_DEPTH:
         raise Refusal(f"nested more than {MAX_DEPTH} levels deep")
 

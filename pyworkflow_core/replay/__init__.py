@@ -6,7 +6,7 @@ issued. The same code over the same events makes the same commands, live as in r
 """
 
 from .calls import Call, HookCall, SleepCall, StepCall
-from .loop import WorkflowLoop
+from .loop import WorkflowLoop, current_machine
 from .machine import Machine, Outcome
 from .shield import Shield
 
@@ -19,4 +19,5 @@ __all__ = [
     "SleepCall",
     "StepCall",
     "WorkflowLoop",
+    "current_machine",
 ]

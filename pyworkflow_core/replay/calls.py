@@ -8,7 +8,6 @@ asyncio, so that these take it as it is, without a task around it.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 from collections.abc import Callable, Generator
 from types import CodeType
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,6 @@ from ..payloads import (
 from .fingerprint import MAX_INLINE_BYTES, fingerprint
 
 if TYPE_CHECKING:
-    from .loop import WorkflowFuture
     from .machine import Machine
 
 CANCEL_REQUEST = "pyworkflow: a cancellation request was delivered to the run"
@@ -39,30 +37,49 @@ Site = tuple[CodeType, int]
 """Where a call was made: code object and index of the last instruction."""
 
 
+# By identity: a code object's own hash reads all of it.
+_sites: dict[tuple[int, int], tuple[CodeType, str]] = {}
+_MOST_SITES = 10_000
+
+
 def site_text(site: Site | None) -> str:
     """The call site as ``file.py:line``; empty where it is not known."""
     if site is None:
         return ""
     code, last = site
+    known = _sites.get((id(code), last))
+    if known is not None and known[0] is code:
+        return known[1]
     line = code.co_firstlineno
     for start, end, number in code.co_lines():
         if start <= last < end and number is not None:
             line = number
             break
-    return f"{code.co_filename.rpartition('/')[2]}:{line}"
+    text = f"{code.co_filename.rpartition('/')[2]}:{line}"
+    if len(_sites) > _MOST_SITES:
+        _sites.clear()
+    _sites[id(code), last] = (code, text)
+    return text
 
 
-class Call:
+class Call(asyncio.Future[Any]):
     """One command of the workflow, awaitable once or often.
 
+    It is a future whose ``__init__`` runs only when it becomes a command: a replayed step is
+    mostly answered before that, and then costs no more than an object.
+
     Attributes:
+        machine: the machine it belongs to.
         name: the registered name of what is called.
         ordinal: the how-manieth call of that name.
+        order: the how-manieth call of the run.
+        site: where the code called it.
+        begun: whether it became a command.
         recorded: whether its command event is in the log.
-        done: whether an answer was delivered, or nobody waits any more.
+        settled: whether an answer was delivered, or nobody waits any more.
     """
 
-    __slots__ = ("_callbacks", "done_", "future", "machine", "name", "order", "ordinal", "recorded", "site")
+    __slots__ = ("begun", "machine", "name", "order", "ordinal", "recorded", "settled", "site")
 
     KIND = "call"
 
@@ -71,9 +88,7 @@ class Call:
         self.name = name
         self.ordinal = ordinal
         self.site = site
-        self.future: WorkflowFuture | None = None
-        self.recorded = False
-        self.done_ = False
+        self.begun = self.recorded = self.settled = False
         machine.orders = self.order = machine.orders + 1
         machine.unawaited[self.order] = self
 
@@ -98,43 +113,42 @@ class Call:
 
     def answer(self, value: Any) -> None:
         """Deliver a result to whoever waits."""
-        self.done_ = True
-        if self.future is not None and not self.future.done():
-            self.future.set_result(value)
+        self.settled = True
+        if not self.done():
+            self.set_result(value)
 
     def fail(self, error: BaseException) -> None:
         """Deliver an error to whoever waits."""
-        self.done_ = True
-        if self.future is not None and not self.future.done():
-            self.future.set_exception(error)
-
-    def abandon(self) -> None:
-        """Nobody waits any more: a timeout, a lost race, a cancellation."""
-        if not self.done_:
-            self.done_ = True
-            self.machine.abandon(self)
+        self.settled = True
+        if not self.done():
+            self.set_exception(error)
 
     # ---- what workflow code and asyncio ask ----------------------------------------
 
     @property
     def _asyncio_future_blocking(self) -> bool:
-        """asyncio asks for this before it takes an object as a future; so the call begins."""
-        self.issue()
-        return False
+        """What asyncio asks for before it takes an object as a future; so the call begins."""
+        if not self.begun:
+            self.issue()
+        return _get_blocking(self)  # type: ignore[no-any-return]
 
-    def issue(self) -> WorkflowFuture:
-        """Become a command, the first time; the future that the answer comes to."""
-        if self.future is None:
-            future = self.machine.loop.create_future()
-            future.call = self
-            self.future = future
-            del self.machine.unawaited[self.order]
-            self.machine.pending.append((self, False))
-        return self.future
+    @_asyncio_future_blocking.setter
+    def _asyncio_future_blocking(self, value: bool) -> None:
+        _set_blocking(self, value)
+
+    def issue(self) -> None:
+        """Become a command, the first time."""
+        if not self.begun:
+            self.begun = True
+            machine = self.machine
+            _init_future(self, loop=machine.loop)
+            del machine.unawaited[self.order]
+            machine.pending.append((self, False))
 
     def __await__(self) -> Generator[Any, None, Any]:
+        self.issue()
         try:
-            return (yield from self.issue().__await__())
+            return (yield from _await_future(self))
         except asyncio.CancelledError as error:
             if error.args == (CANCEL_REQUEST,):
                 raise CancellationError(self.machine.cancel_reason) from None
@@ -148,53 +162,27 @@ class Call:
     def __eq__(self, other: object) -> bool:
         return self is other
 
-    def add_done_callback(
-        self, callback: Callable[[Any], object], *, context: contextvars.Context | None = None
-    ) -> None:
-        """As a future's; makes the call a command."""
-
-
-        def tell(_: Any) -> None:
-            callback(self)
-
-        self.issue().add_done_callback(tell, context=context)
-        self._callbacks = (*getattr(self, "_callbacks", ()), (callback, tell))
-
-    def remove_done_callback(self, callback: Callable[[Any], object]) -> int:
-        """As a future's."""
-        mine = getattr(self, "_callbacks", ())
-        self._callbacks = tuple(pair for pair in mine if pair[0] != callback)
-        return sum(self.issue().remove_done_callback(tell) for known, tell in mine if known == callback)
-
     def get_loop(self) -> Any:
         """The workflow's loop."""
         return self.machine.loop
 
     def cancel(self, msg: Any | None = None) -> bool:
-        """Stop waiting for the answer."""
-        return self.issue().cancel(msg)
-
-    def done(self) -> bool:
-        """Whether the answer is there."""
-        return self.future is not None and self.future.done()
-
-    def cancelled(self) -> bool:
-        """Whether waiting was given up."""
-        return self.future is not None and self.future.cancelled()
-
-    def result(self) -> Any:
-        """The answer, as a future's."""
-        return self.issue().result()
-
-    def exception(self) -> BaseException | None:
-        """The error, as a future's."""
-        return self.issue().exception()
-
-    def _make_cancelled_error(self) -> asyncio.CancelledError:
-        return self.issue()._make_cancelled_error()  # type: ignore[attr-defined, no-any-return]
+        """Stop waiting for the answer; the machine records that."""
+        self.issue()
+        cancelled = super().cancel(msg)
+        if cancelled and not self.settled:
+            self.settled = True
+            self.machine.abandon(self)
+        return cancelled
 
     def __repr__(self) -> str:
         return f"<{self.describe()}>"
+
+
+_init_future: Any = asyncio.Future.__init__
+_await_future: Any = asyncio.Future.__await__
+_get_blocking: Any = asyncio.Future.__dict__["_asyncio_future_blocking"].__get__
+_set_blocking: Any = asyncio.Future.__dict__["_asyncio_future_blocking"].__set__
 
 
 class StepCall(Call):
@@ -231,29 +219,29 @@ class StepCall(Call):
         ordinals = machine.step_ordinals
         ordinals[name] = self.ordinal = ordinals.get(name, 0) + 1
         self.site = site
-        self.future = None
-        self.recorded = self.done_ = False
-        machine.orders = self.order = machine.orders + 1
+        self.begun = self.recorded = self.settled = False
+        machine.orders = order = machine.orders + 1
+        self.order = order
+        machine.unawaited[order] = self
         self.args = args
         self.print = args if len(args) <= MAX_INLINE_BYTES else fingerprint(args)
         self.definition = definition
         self.reach = reach
         self.attempt = self.failures = 0
         self.retry_at: int | None = None
-        machine.unawaited[self.order] = self
 
     def __await__(self) -> Generator[Any, None, Any]:
         machine = self.machine
         # The fast path of replay: nothing else can run, and the next two events of the history
         # are this call and its answer. It is what the slow path would do, without the detour.
         pos = machine.pos
-        if pos + 1 < machine.end and not machine.loop.ready and self.future is None and not machine.pending:
+        if pos + 1 < machine.end and not self.begun and not machine.loop.ready and not machine.pending:
             history = machine.history
             started = history[pos].data
             if (
                 started.__class__ is StepStarted
-                and started.step == self.name
                 and started.ordinal == self.ordinal
+                and started.step == self.name
                 and started.attempt == 1
                 and bytes(started.args) == self.print
             ):
@@ -261,20 +249,22 @@ class StepCall(Call):
                 completed = envelope.data
                 if (
                     completed.__class__ is StepCompleted
-                    and completed.step == self.name
                     and completed.ordinal == self.ordinal
-                    and not asyncio.current_task(machine.loop)._must_cancel  # type: ignore[arg-type, union-attr]
+                    and completed.step == self.name
+                    and not (machine.loop.cancels and _cancel_is_pending(machine))
                 ):
                     machine.pos = pos + 2
                     if envelope.at > machine.now:
                         machine.now = envelope.at
-                    self.recorded = self.done_ = True
+                    self.recorded = self.settled = True
                     del machine.unawaited[self.order]
                     machine.recoveries = 0
                     self.value = value = machine.decode(completed.result, reach=self.reach)
                     return value
+        if not self.begun:
+            self.issue()
         try:
-            return (yield from self.issue().__await__())
+            return (yield from _await_future(self))
         except asyncio.CancelledError as error:
             if error.args == (CANCEL_REQUEST,):
                 raise CancellationError(machine.cancel_reason) from None
@@ -282,13 +272,14 @@ class StepCall(Call):
 
     __iter__ = __await__
 
-    def issue(self) -> WorkflowFuture:
-        """Become a command, the first time; the future that the answer comes to."""
-        if self.future is None and self.done_:
+    def issue(self) -> None:
+        """Become a command, the first time."""
+        if not self.begun and self.settled:
             # The fast path answered it without a future, and somebody awaits it once more.
-            self.future = self.machine.loop.create_future()
-            self.future.set_result(self.value)
-        return super().issue()
+            self.begun = True
+            _init_future(self, loop=self.machine.loop)
+            self.set_result(self.value)
+        super().issue()
 
     def started(self) -> Payload:
         """The command event's payload."""
@@ -300,7 +291,11 @@ class StepCall(Call):
 
     def mismatch(self, payload: Any) -> str:
         """What differs from a recorded command."""
-        if payload.__class__ is not StepStarted or payload.step != self.name or payload.ordinal != self.ordinal:
+        if (
+            payload.__class__ is not StepStarted
+            or payload.step != self.name
+            or payload.ordinal != self.ordinal
+        ):
             return "step"
         return "" if bytes(payload.args) == self.print else "arguments"
 
@@ -309,6 +304,18 @@ class StepCall(Call):
         at = site_text(self.site)
         args = self.print.decode(errors="replace")
         return f"step {self.name!r} #{self.ordinal} with {args[:200]}" + (f" (called at {at})" if at else "")
+
+
+def _count(ordinals: dict[str, int], name: str) -> int:
+    """The how-manieth call of `name` this is."""
+    ordinals[name] = ordinal = ordinals.get(name, 0) + 1
+    return ordinal
+
+
+def _cancel_is_pending(machine: Machine) -> bool:
+    """Whether the task that runs now is about to be cancelled at its next suspension."""
+    task = asyncio.current_task(machine.loop)
+    return task is not None and bool(task._must_cancel)  # type: ignore[attr-defined]
 
 
 class SleepCall(Call):
@@ -332,15 +339,15 @@ class SleepCall(Call):
         until: int | None = None,
         site: Site | None = None,
     ) -> None:
-        super().__init__(machine, name, machine.next_ordinal(machine.sleep_ordinals, name), site)
+        super().__init__(machine, name, _count(machine.sleep_ordinals, name), site)
         self.duration = duration
         self.wake_at = until if until is not None else 0
 
-    def issue(self) -> WorkflowFuture:
+    def issue(self) -> None:
         """Become a command; the sleep begins now, in workflow time."""
-        if self.future is None and self.duration is not None:
+        if not self.begun and self.duration is not None:
             self.wake_at = self.machine.now + self.duration
-        return super().issue()
+        super().issue()
 
     def started(self) -> Payload:
         """The command event's payload."""
@@ -352,7 +359,11 @@ class SleepCall(Call):
 
     def mismatch(self, payload: Any) -> str:
         """What differs from a recorded command."""
-        if payload.__class__ is not SleepStarted or payload.sleep != self.name or payload.ordinal != self.ordinal:
+        if (
+            payload.__class__ is not SleepStarted
+            or payload.sleep != self.name
+            or payload.ordinal != self.ordinal
+        ):
             return "step"
         return "" if (payload.duration, payload.wake_at) == (self.duration, self.wake_at) else "arguments"
 
@@ -394,7 +405,7 @@ class HookCall(Call):
         on_expired: Callable[[str], BaseException] = TimeoutError,
         site: Site | None = None,
     ) -> None:
-        super().__init__(machine, name, machine.next_ordinal(machine.hook_ordinals, name), site)
+        super().__init__(machine, name, _count(machine.hook_ordinals, name), site)
         self.timeout = timeout
         self.expires_at: int | None = None
         self.token = ""
@@ -404,11 +415,11 @@ class HookCall(Call):
         self.on_created = on_created
         self.on_expired = on_expired
 
-    def issue(self) -> WorkflowFuture:
+    def issue(self) -> None:
         """Become a command; the timeout begins now, in workflow time."""
-        if self.future is None and self.timeout is not None:
+        if not self.begun and self.timeout is not None:
             self.expires_at = self.machine.now + self.timeout
-        return super().issue()
+        super().issue()
 
     def started(self) -> Payload:
         """The command event's payload."""
@@ -427,6 +438,10 @@ class HookCall(Call):
 
     def mismatch(self, payload: Any) -> str:
         """What differs from a recorded command."""
-        if payload.__class__ is not HookCreated or payload.hook != self.name or payload.ordinal != self.ordinal:
+        if (
+            payload.__class__ is not HookCreated
+            or payload.hook != self.name
+            or payload.ordinal != self.ordinal
+        ):
             return "step"
         return "" if payload.expires_at == self.expires_at else "arguments"

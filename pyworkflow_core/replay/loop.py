@@ -9,12 +9,15 @@ iterate alike in every process (by address, ``asyncio.wait``'s pending set would
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import sys
 from asyncio import events
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from .calls import Call
@@ -23,11 +26,16 @@ if TYPE_CHECKING:
 _PRUNE_AT = 64
 
 
-class WorkflowFuture(asyncio.Future[Any]):
-    """A future that hashes by creation order and tells its call when it is cancelled."""
+current_machine: contextvars.ContextVar[Machine | None] = contextvars.ContextVar(
+    "pyworkflow machine", default=None
+)
+"""The machine whose code runs: set for the tasks of a workflow, and nowhere else."""
 
-    __slots__ = ("call", "order")
-    call: Call | None
+
+class WorkflowFuture(asyncio.Future[Any]):
+    """A future that hashes by creation order."""
+
+    __slots__ = ("order",)
     order: int
 
     def __hash__(self) -> int:
@@ -35,13 +43,6 @@ class WorkflowFuture(asyncio.Future[Any]):
 
     def __eq__(self, other: object) -> bool:
         return self is other
-
-    def cancel(self, msg: Any | None = None) -> bool:
-        """Cancel, and let the machine record that nobody waits any more."""
-        cancelled = super().cancel(msg)
-        if cancelled and self.call is not None:
-            self.call.abandon()
-        return cancelled
 
 
 class WorkflowTask(asyncio.Task[Any]):
@@ -55,19 +56,21 @@ class WorkflowTask(asyncio.Task[Any]):
     def __eq__(self, other: object) -> bool:
         return self is other
 
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Cancel, and let the fast path of replay know that there are cancellations."""
+        loop = self.get_loop()
+        assert isinstance(loop, WorkflowLoop)
+        loop.cancels = True
+        return super().cancel(msg)
 
-class Handle:
+
+class Handle(Struct):
     """A callback in the ready queue."""
 
-    __slots__ = ("args", "callback", "context", "is_cancelled")
-
-    def __init__(
-        self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context
-    ) -> None:
-        self.callback = callback
-        self.args = args
-        self.context = context
-        self.is_cancelled = False
+    callback: Callable[..., object]
+    args: tuple[Any, ...]
+    context: contextvars.Context
+    is_cancelled: bool = False
 
     def cancel(self) -> None:
         """Do not run it."""
@@ -94,6 +97,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         ready: callbacks to run, oldest first.
         problems: what asyncio reported to the loop's exception handler.
         dead: whether the run was dropped; every command is refused then.
+        cancels: whether any task was ever cancelled.
     """
 
     def __init__(self, machine: Machine) -> None:
@@ -101,6 +105,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self.ready: deque[Handle] = deque()
         self.problems: list[dict[str, Any]] = []
         self.dead = False
+        self.cancels = False
         self._created = 0
         self._tasks: list[WorkflowTask] = []
         self._prune_at = _PRUNE_AT
@@ -132,7 +137,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self.ready.append(handle)
         return handle
 
-    def call_later(
+    def call_later(  # type: ignore[override]
         self,
         delay: float,
         callback: Callable[..., object],
@@ -142,7 +147,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         """Run the callback `delay` seconds of workflow time from now; the timer is durable."""
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
-    def call_at(
+    def call_at(  # type: ignore[override]
         self,
         when: float,
         callback: Callable[..., object],
@@ -151,7 +156,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.TimerHandle:
         """Run the callback at a moment of workflow time; the timer is durable."""
         self._refuse_if_dead()
-        timer = Timer(when, callback, args, self, context)  # type: ignore[arg-type]
+        timer = Timer(when, callback, args, self, context)
         timer.due = round(when * 1e6)
         timer.ordinal = 0
         if timer.due <= self.machine.now:
@@ -173,10 +178,9 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         future = WorkflowFuture(loop=self)
         self._created += 1
         future.order = self._created
-        future.call = None
         return future
 
-    def create_task(  # type: ignore[override]
+    def create_task(
         self,
         coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any] | Call,
         *,
@@ -223,7 +227,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
                 handle.context.run(handle.callback, *handle.args)
             except (SystemExit, KeyboardInterrupt):
                 raise
-            except BaseException as error:  # noqa: BLE001 - as asyncio's own loop does
+            except BaseException as error:
                 self.call_exception_handler({"message": "a callback raised", "exception": error})
 
     def enter(self) -> tuple[Any, ...]:
@@ -280,7 +284,9 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
                 _close(coro)
             raise RuntimeError("the run was suspended and left memory: no command can be issued from here")
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> NoReturn:
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> NoReturn:
         """Refused: threads are not reproducible."""
         raise RuntimeError(
             f"workflow code cannot run {getattr(func, '__name__', func)!r} in a thread, because a replay "
@@ -315,10 +321,9 @@ async def _await(awaitable: Any) -> Any:
 
 
 def _close(coro: Any) -> None:
-    try:
+    # Whatever the clean-up of a dropped run raises goes nowhere.
+    with contextlib.suppress(BaseException):
         coro.close()
-    except BaseException:  # noqa: S110, BLE001 - whatever a dropped run's clean-up raises goes nowhere
-        pass
 
 
 def _refuse_as_completed(coro: Any) -> None:

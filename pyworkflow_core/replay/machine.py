@@ -8,10 +8,10 @@ reads no clock and starts no thread; whoever drives it does (see `pyworkflow.eng
 
 from __future__ import annotations
 
-import heapq
-import itertools
+import asyncio
+import contextvars
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from msgspec import Struct
@@ -44,9 +44,10 @@ from ..payloads import (
     WorkflowStarted,
     WorkflowSuspended,
 )
+from .agenda import Agenda
 from .calls import CANCEL_REQUEST, Call, HookCall, SleepCall, StepCall
-from .loop import Timer, WorkflowLoop, WorkflowTask
-from .mismatch import command_missing, command_mismatch, not_waiting, still_running
+from .loop import Timer, WorkflowLoop, WorkflowTask, current_machine
+from .mismatch import command_mismatch, command_missing, not_waiting, still_running
 
 Key = tuple[str, int]
 Command = tuple[Call, bool]
@@ -108,7 +109,7 @@ class Machine:
         self.draw_token = draw_token
         self.codec = codec
         self.decode = codec.decode
-        self.loop = WorkflowLoop(self)
+        self.loop = WorkflowLoop(self)  # type: ignore[abstract] # the rest is set by name
         self.now = 0
         self.head = 0
         self.pending: deque[Command] = deque()
@@ -140,8 +141,7 @@ class Machine:
         self._cancel_asked = False
         self._cancel_delivered = False
         self._timer_count = 0
-        self._due: list[tuple[int, int, Timer | Call]] = []
-        self._due_order = itertools.count()
+        self._agenda = Agenda(self)
 
     # ---- feeding -------------------------------------------------------------------
 
@@ -197,20 +197,17 @@ class Machine:
 
     def next_wake(self) -> int | None:
         """When the next sleep, timer, hook timeout or retry is due; None if none is pending."""
-        due = self._due
-        while due and not self._is_live(due[0][0], due[0][2]):
-            heapq.heappop(due)
-        return due[0][0] if due else None
+        return self._agenda.next()
 
     def next_due(self, now: int) -> Payload | None:
         """The event to deliver next of those that time brings, or None.
 
         Deliver it before asking again: it may cancel the others.
         """
-        wake = self.next_wake()
-        if wake is None or wake > now:
+        found = self._agenda.take(now)
+        if found is None:
             return None
-        due, _, what = heapq.heappop(self._due)
+        due, what = found
         if isinstance(what, Timer):
             return TimerFired(what.ordinal, due)
         if isinstance(what, SleepCall):
@@ -236,33 +233,14 @@ class Machine:
         words = [f"{c.KIND} {c.name}#{c.ordinal}" for c in sorted(calls, key=lambda c: c.order)]
         return words + [f"timer #{n}" for n in self.timers]
 
-    def _is_live(self, due: int, what: Timer | Call) -> bool:
-        if isinstance(what, Timer):
-            return self.timers.get(what.ordinal) is what
-        if isinstance(what, StepCall):
-            return not what.done_ and what.retry_at == due
-        return not what.done_
-
-    def _push_due(self, due: int, what: Timer | Call) -> None:
-        heap = self._due
-        heapq.heappush(heap, (due, next(self._due_order), what))
-        if len(heap) > 64 and len(heap) > 4 * (len(self.timers) + len(self.sleeps) + len(self.hooks) + len(self.steps)):
-            heap[:] = [entry for entry in heap if self._is_live(entry[0], entry[2])]
-            heapq.heapify(heap)
-
     # ---- what the code does --------------------------------------------------------
-
-    def next_ordinal(self, ordinals: dict[str, int], name: str) -> int:
-        """Count a call of `name`."""
-        ordinals[name] = ordinal = ordinals.get(name, 0) + 1
-        return ordinal
 
     def add_timer(self, timer: Timer) -> None:
         """Keep a timer of asyncio's until it fires or is cancelled."""
         self._timer_count += 1
         timer.ordinal = self._timer_count
         self.timers[timer.ordinal] = timer
-        self._push_due(timer.due, timer)
+        self._agenda.add(timer.due, timer)
 
     def abandon(self, call: Call) -> None:
         """The code no longer waits for `call`."""
@@ -288,7 +266,7 @@ class Machine:
         for calls in (self.steps, self.sleeps, self.hooks, self.timers, self.unawaited):
             calls.clear()
         self.pending.clear()
-        self._due.clear()
+        self._agenda.clear()
         self._root = None
 
     # ---- handlers ------------------------------------------------------------------
@@ -304,8 +282,8 @@ class Machine:
         if root.cancelled():
             try:
                 root.result()
-            except BaseException as error:  # noqa: BLE001 - CancelledError is what is asked for
-                return Outcome(error=error, cancelled=self._cancel_delivered)
+            except asyncio.CancelledError as cancelled:
+                return Outcome(error=cancelled, cancelled=self._cancel_delivered)
         error = root.exception()
         if error is not None:
             return Outcome(error=error)
@@ -316,21 +294,21 @@ class Machine:
         if given_up:
             return
         call.recorded = True
-        if call.done_:
+        if call.settled:
             return  # given up before its command was recorded
         key = (call.name, call.ordinal)
-        if isinstance(call, StepCall):
+        if call.__class__ is StepCall:
             call.attempt = 1
             self.steps[key] = call
         elif isinstance(call, SleepCall):
             self.sleeps[key] = call
-            self._push_due(call.wake_at, call)
+            self._agenda.add(call.wake_at, call)
         elif isinstance(call, HookCall):
             assert isinstance(payload, HookCreated)
             call.token = payload.token
             self.hooks[key] = call
             if call.expires_at is not None:
-                self._push_due(call.expires_at, call)
+                self._agenda.add(call.expires_at, call)
 
     def _forget(self, call: Call) -> None:
         key = (call.name, call.ordinal)
@@ -357,11 +335,15 @@ class Machine:
         if payload.attempt == 1:
             self._on_command(envelope)
             return
+        call = self._open_step(payload)
+        call.attempt = payload.attempt
+        call.retry_at = None
+
+    def _open_step(self, payload: StepStarted | StepRetrying) -> StepCall:
         call = self.steps.get((payload.step, payload.ordinal))
         if call is None:
             raise not_waiting(self, payload)
-        call.attempt = payload.attempt
-        call.retry_at = None
+        return call
 
     def _on_given_up(self, envelope: Envelope[Any]) -> None:
         payload = envelope.data
@@ -388,7 +370,9 @@ class Machine:
         self.owner = envelope.data.owner
         self.suspended = envelope.data.owner is None
         self._advance(envelope.at)
-        self._root = self.loop.create_task(self._main(envelope.data), name="workflow")
+        context = contextvars.copy_context()
+        context.run(current_machine.set, self)
+        self._root = self.loop.create_task(self._main(envelope.data), name="workflow", context=context)
         self._drain()
 
     def _on_owner(self, envelope: Envelope[Any]) -> None:
@@ -401,11 +385,19 @@ class Machine:
         self.suspended = True
 
     def _on_step_completed(self, envelope: Envelope[StepCompleted]) -> None:
+        # The hot path of replayed gathers, so `_take` and `_drain` are written out.
         payload = envelope.data
-        call: StepCall = self._take(self.steps, (payload.step, payload.ordinal), envelope)
+        call = self.steps.pop((payload.step, payload.ordinal), None)
+        if call is None:
+            raise not_waiting(self, payload)
+        if envelope.at > self.now:
+            self.now = envelope.at
         self.recoveries = 0
-        call.answer(self.decode(payload.result, reach=call.reach))
-        self._drain()
+        call.settled = True
+        if not call.done():
+            call.set_result(self.decode(payload.result, reach=call.reach))
+        if self.loop.ready:
+            self._drain()
 
     def _on_step_failed(self, envelope: Envelope[StepFailed]) -> None:
         payload = envelope.data
@@ -415,12 +407,10 @@ class Machine:
 
     def _on_step_retrying(self, envelope: Envelope[StepRetrying]) -> None:
         payload = envelope.data
-        call = self.steps.get((payload.step, payload.ordinal))
-        if call is None:
-            raise not_waiting(self, payload)
+        call = self._open_step(payload)
         call.failures = payload.failures
         call.retry_at = payload.retry_at
-        self._push_due(payload.retry_at, call)
+        self._agenda.add(payload.retry_at, call)
 
     def _on_sleep_completed(self, envelope: Envelope[SleepCompleted]) -> None:
         payload = envelope.data
@@ -431,7 +421,9 @@ class Machine:
         payload = envelope.data
         timer = self.timers.get(payload.timer)
         if timer is None or timer.due != payload.due:
-            raise not_waiting(self, payload, "" if timer is None else f"timer #{timer.ordinal} due at {timer.due}")
+            raise not_waiting(
+                self, payload, "" if timer is None else f"timer #{timer.ordinal} due at {timer.due}"
+            )
         del self.timers[payload.timer]
         self._advance(envelope.at)
         self.loop.call_soon(self.loop._run_timer, timer)
@@ -446,7 +438,7 @@ class Machine:
         try:
             value = self.decode(payload.payload, reach=call.reach)
             call.answer(call.revive(value) if call.revive is not None else value)
-        except Exception as error:  # noqa: BLE001 - the workflow is told that the answer is unusable
+        except Exception as error:
             call.fail(error)
         self._drain()
 
@@ -477,11 +469,6 @@ class Machine:
                 f"run {self.run_id!r}: event {self.sequence} is a {envelope.data.type!r} of version "
                 f"{envelope.version}, written by a newer pyworkflow-core than this one; upgrade to replay it"
             )
-
-
-def step_calls(calls: Iterable[Call]) -> list[StepCall]:
-    """Those of `calls` that are steps."""
-    return [call for call in calls if isinstance(call, StepCall)]
 
 
 _HANDLERS: dict[type[Any], Callable[[Machine, Envelope[Any]], None]] = {

@@ -43,7 +43,9 @@ def describe_payload(payload: Any) -> str:
             args = bytes(payload.args).decode(errors="replace")
             return f"step {payload.step!r} #{payload.ordinal} with {args[:200]}{at}"
         case SleepStarted():
-            length = f"until {payload.wake_at}" if payload.duration is None else f"of {payload.duration / 1e6:g} s"
+            length = (
+                f"until {payload.wake_at}" if payload.duration is None else f"of {payload.duration / 1e6:g} s"
+            )
             return f"sleep {payload.sleep!r} #{payload.ordinal} {length}{at}"
         case HookCreated():
             return f"hook {payload.hook!r} #{payload.ordinal}{at}"
@@ -103,10 +105,14 @@ def _is(payload: Any, call: Call) -> bool:
 def not_waiting(machine: Machine, payload: Payload, instead: str = "") -> NonDeterminismError:
     """The history answers something that the code does not wait for."""
     waits = instead or ", ".join(machine.waiting()[:10]) or "nothing"
-    return _error(machine, "arguments" if instead else "missing", describe_payload(payload), f"waits for {waits}")
+    return _error(
+        machine, "arguments" if instead else "missing", describe_payload(payload), f"waits for {waits}"
+    )
 
 
 def still_running(machine: Machine, payload: Payload) -> NonDeterminismError:
     """The history says that the run ended, and the code goes on."""
-    asked = machine.pending[0][0].describe() if machine.pending else f"waits for {machine.waiting() or 'nothing'}"
+    asked = (
+        machine.pending[0][0].describe() if machine.pending else f"waits for {machine.waiting() or 'nothing'}"
+    )
     return _error(machine, "step", describe_payload(payload), asked)

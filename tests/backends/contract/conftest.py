@@ -1,15 +1,20 @@
+"""The stores that the contract is checked on: each with a second handle of its own."""
+
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Coroutine
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pyworkflow_core.plugins import open_storage
-from pyworkflow_core.storage import StorageBackend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from pathlib import Path
+
+    from pyworkflow_core.storage import StorageBackend
 
 
 class Place:

@@ -18,7 +18,13 @@ def body(data: str = "{}", *, at: int = 0) -> bytes:
 
 
 def created(
-    run_id: str, *, incarnation: str = "i1", at: int = 0, workflow: str = "wf", event_id: str = "e1", **fields: Any
+    run_id: str,
+    *,
+    incarnation: str = "i1",
+    at: int = 0,
+    workflow: str = "wf",
+    event_id: str = "e1",
+    **fields: Any,
 ) -> Append:
     """The append that creates a run. Its wake time is `at` unless given."""
     lease = fields.pop("lease", None)
@@ -26,9 +32,7 @@ def created(
     return Append(run_id, incarnation, 0, (event,), evolve(None, [event], incarnation=incarnation), lease)
 
 
-def after(
-    record: RunRecord, *bodies: bytes, prefix: str = "e", lease: LeaseChange | None = None
-) -> Append:
+def after(record: RunRecord, *bodies: bytes, prefix: str = "e", lease: LeaseChange | None = None) -> Append:
     """The append that follows `record`, with event ids made of `prefix` and sequence."""
     bodies = bodies or (body(),)
     n = record.head + 1

@@ -1,0 +1,213 @@
+"""One run's log as this process writes it: where it ends, who holds it, what was sent.
+
+It turns payloads into one append and one answer. What to do after a conflict is the
+drive's business; here it only counts.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import msgspec
+
+from pyworkflow_core.errors import StorageUnavailable
+from pyworkflow_core.events import Envelope, Event, encode_body
+from pyworkflow_core.payloads import Payload, RunRecovered, WorkflowResumed, WorkflowStarted
+from pyworkflow_core.record import RunRecord, evolve
+from pyworkflow_core.storage import Append, Claim, Committed, Conflict, LeaseChange, Refused
+
+from .clock import wait_until
+from .engine import SECOND, Engine
+from .history import envelopes_of
+
+log = logging.getLogger("pyworkflow")
+
+_OWNER_EVENTS = (WorkflowStarted, WorkflowResumed, RunRecovered)
+_ID_MASK = 0xFFFFFFFFFFFFFFFF
+
+
+class RunLost(Exception):
+    """Another process owns the run now, or it was deleted. Nothing more may be appended here."""
+
+
+class RunLog:
+    """The log of one run that this process holds.
+
+    Args:
+        engine: what the process's runs share.
+        claim: the lease on the run; for a new run, the one that its first append takes.
+
+    Attributes:
+        run_id: the run.
+        claim: the lease, with its end as far as it was extended.
+        head: sequence number of the last durable event known here.
+        record: the record after it; None before the first.
+        conflicts: appends in a row that lost against somebody else's.
+    """
+
+    def __init__(self, engine: Engine, claim: Claim) -> None:
+        self.engine = engine
+        self.claim = claim
+        self.run_id = claim.run_id
+        self.incarnation = claim.record.incarnation
+        self.head = claim.record.head
+        self.record: RunRecord | None = claim.record if claim.record.head else None
+        self.conflicts = 0
+        self._sending: Append | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run has a terminal event."""
+        return self.record is not None and self.record.status.is_terminal
+
+    async def send(self, payloads: list[Payload], at: int, *, release: bool = False) -> bool:
+        """Append `payloads` as events of one time; True once durable, False after a conflict.
+
+        Args:
+            payloads: at least one.
+            at: when they happened, in microseconds.
+            release: give the lease back in the same step; done anyway when the run ends.
+
+        Raises:
+            StorageError: it was refused, or the storage cannot be used.
+        """
+        base = int(self.engine.ids.event_id(), 16)
+        head, run_id = self.head, self.run_id
+        events: list[Event] = []
+        envelopes: list[Envelope[Any]] = []
+        for index, payload in enumerate(payloads, 1):
+            event_id = f"{(base + index) & _ID_MASK:016x}"
+            events.append(Event(run_id, head + index, event_id, encode_body(payload, at)))
+            envelopes.append(Envelope(1, at, payload))
+        record = evolve(self.record, events, incarnation=self.incarnation, envelopes=envelopes)
+        lease = self._lease_change(at, release or record.status.is_terminal)
+        append = Append(run_id, self.incarnation, head, tuple(events), record, lease)
+        self._sending = append
+        answer = await self._append(append)
+        self._sending = None
+        if answer.__class__ is Committed:
+            self._committed(append)
+            return True
+        if isinstance(answer, Refused):
+            raise answer.error
+        self.conflicts += 1
+        return False
+
+    async def _append(self, append: Append) -> Committed | Conflict | Refused:
+        """Append; while the storage is away, keep the results of steps that ran and try again.
+
+        A new run is not worth the wait: whoever starts it is told at once.
+        """
+        clock, waited, pause = self.engine.clock, 0, SECOND // 10
+        while True:
+            try:
+                return await self.engine.queue.append(append)
+            except StorageUnavailable as away:
+                if append.expected == 0 or waited >= self.engine.settings.patience:
+                    raise
+                log.warning("run %s: the storage is away, trying again: %s", self.run_id, away)
+            await wait_until(clock, clock.now() + pause)
+            waited += pause
+            pause = min(pause * 2, 2 * SECOND)
+
+    async def settle(self) -> bool:
+        """Learn what became of an append whose sending was cancelled. False if it was not made."""
+        if self._sending is None:
+            return True
+        answer = await self.engine.queue.append(self._sending)
+        if isinstance(answer, Committed):
+            self._committed(self._sending)
+        self._sending = None
+        return isinstance(answer, Committed)
+
+    async def release(self) -> None:
+        """Give the lease back without an append."""
+        await self.engine.storage.release(self.claim)
+
+    async def extend(self) -> bool:
+        """Extend the lease if a third of it has gone; False if it is no longer ours."""
+        now = self.engine.clock.now()
+        lease = self.engine.settings.lease
+        if self.claim.until - now >= lease * 2 // 3:
+            return True
+        if not await self.engine.storage.extend(self.claim, now + lease):
+            return False
+        self.claim = msgspec.structs.replace(self.claim, until=now + lease)
+        return True
+
+    async def load(self, record: RunRecord, after: int = 0) -> list[Envelope[Any]]:
+        """The decoded events behind `after`, up to `record`."""
+        return envelopes_of(
+            await self.engine.storage.read(self.run_id, after=after, limit=record.head - after)
+        )
+
+    async def current(self) -> RunRecord:
+        """The run's record now.
+
+        Raises:
+            RunLost: the run was deleted.
+        """
+        record = await self.engine.storage.get(self.run_id)
+        if record is None or record.incarnation != self.incarnation:
+            raise RunLost(f"run {self.run_id!r} was deleted while it was driven here")
+        return record
+
+    def check_owner(self, tail: list[Envelope[Any]]) -> None:
+        """Refuse to go on if `tail` says that somebody else took the run.
+
+        Raises:
+            RunLost: it does.
+        """
+        for envelope in tail:
+            if isinstance(envelope.data, _OWNER_EVENTS) and envelope.data.owner != self.claim.token:
+                raise RunLost(f"run {self.run_id!r} was taken by another process")
+
+    async def catch_up(self) -> None:
+        """Move to the log's end, if nobody else took the run.
+
+        Raises:
+            RunLost: somebody did, or the run was deleted or ended.
+        """
+        record = await self.current()
+        self.check_owner(await self.load(record, after=self.head))
+        self.move_to(record)
+
+    async def read_tail(self) -> list[Envelope[Any]]:
+        """What others appended behind `head`, which moves there.
+
+        Raises:
+            RunLost: somebody took the run, or it ended.
+        """
+        events = await self.engine.storage.read(self.run_id, after=self.head)
+        if not events:
+            return []
+        tail = envelopes_of(events)
+        self.check_owner(tail)
+        self.move_to(evolve(self.record, events, incarnation=self.incarnation, envelopes=tail))
+        return tail
+
+    def move_to(self, record: RunRecord) -> None:
+        """Take `record` for where the log stands.
+
+        Raises:
+            RunLost: the run ended.
+        """
+        self.record, self.head = record, record.head
+        if record.status.is_terminal:
+            raise RunLost(f"run {self.run_id!r} was ended by another process: it is {record.status}")
+
+    def _committed(self, append: Append) -> None:
+        self.head += len(append.events)
+        self.record = append.record
+        self.conflicts = 0
+        if append.lease is not None and append.lease.until is not None:
+            self.claim = msgspec.structs.replace(self.claim, until=append.lease.until)
+
+    def _lease_change(self, at: int, release: bool) -> LeaseChange | None:
+        lease = self.engine.settings.lease
+        if release:
+            return LeaseChange(self.claim.token, self.claim.owner, None)
+        if self.record is None or self.claim.until - at < lease * 2 // 3:
+            return LeaseChange(self.claim.token, self.claim.owner, at + lease)
+        return None

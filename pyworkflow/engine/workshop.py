@@ -1,0 +1,115 @@
+"""What runs outside the workflow's loop for one run: its steps, and telling people about hooks."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections import deque
+
+from pyworkflow_core.payloads import Payload
+from pyworkflow_core.replay import HookCall, StepCall
+
+from .engine import Engine
+from .execute import execute
+
+log = logging.getLogger("pyworkflow")
+
+Key = tuple[str, int]
+
+
+class Workshop:
+    """Executes steps as tasks and keeps what they report.
+
+    Args:
+        engine: what the process's runs share.
+        run_id: the run.
+
+    Attributes:
+        reports: how steps ended, oldest first, until the drive takes them.
+    """
+
+    def __init__(self, engine: Engine, run_id: str) -> None:
+        self.reports: deque[Payload] = deque()
+        self._engine = engine
+        self._run_id = run_id
+        self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self._waker: asyncio.Future[None] | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a step executes."""
+        return bool(self._tasks)
+
+    def begin(self, calls: list[StepCall], wanted: dict[Key, StepCall]) -> None:
+        """Execute `calls` that the workflow still wants; cancel what it does not."""
+        tasks = self._tasks
+        for call in calls:
+            key = (call.name, call.ordinal)
+            if wanted.get(key) is call and key not in tasks:
+                tasks[key] = asyncio.get_running_loop().create_task(self._step(key, call), name=call.name)
+        if len(tasks) > len(wanted):
+            self.cancel_unwanted(wanted)
+
+    def cancel_unwanted(self, wanted: dict[Key, StepCall]) -> None:
+        """Cancel steps that the workflow no longer waits for."""
+        for key, task in self._tasks.items():
+            if key not in wanted:
+                task.cancel()
+
+    def announce(self, hooks: list[HookCall]) -> None:
+        """Tell people about hooks that are durable now."""
+        for hook in hooks:
+            if hook.on_created is not None:
+                task = asyncio.get_running_loop().create_task(self._tell(hook))
+                self._background.add(task)
+                task.add_done_callback(self._background.discard)
+
+    async def pause(self, wake: int | None) -> None:
+        """Wait until a step ends, `wake_up` is called, or it is time."""
+        self._waker = waker = asyncio.get_running_loop().create_future()
+        alarm = None if wake is None else self._engine.clock.call_at(wake, self.wake_up)
+        try:
+            await waker
+        finally:
+            self._waker = None
+            if alarm is not None:
+                alarm.cancel()
+
+    def wake_up(self) -> None:
+        """End a pause."""
+        if self._waker is not None and not self._waker.done():
+            self._waker.set_result(None)
+
+    async def end(self, grace: int) -> None:
+        """Cancel the steps and wait for them, `grace` microseconds at most. Threads go on unheard."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace / 1e6)
+
+    def drop(self) -> None:
+        """Cancel the steps without waiting."""
+        for task in self._tasks.values():
+            task.cancel()
+
+    async def _step(self, key: Key, call: StepCall) -> None:
+        engine = self._engine
+        try:
+            report = await execute(call, engine.codec, engine.clock.now, engine.rng, engine.storage.limits)
+            if report is not None:
+                self.reports.append(report)
+        finally:
+            self._tasks.pop(key, None)
+            self.wake_up()
+
+    async def _tell(self, hook: HookCall) -> None:
+        assert hook.on_created is not None
+        try:
+            told = hook.on_created(f"{self._run_id}.{hook.token}")
+            if inspect.isawaitable(told):
+                await told
+        except Exception:
+            log.exception("run %s: on_created of hook %r failed", self._run_id, hook.name)
