@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 MAX_LINES = 500
 MEDIAN_LINES = 200
 NO_MODULE_IS_CALLED = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
-SKIPPED_FOLDERS = {"build", "dist", "site", "node_modules", "__pycache__"}
+SKIPPED_FOLDERS = {"build", "dist", "site", "node_modules", "__pycache__", "pyworkflow-demo"}
 TEXT = {".py", ".md", ".toml", ".cfg", ".ini", ".yaml", ".yml", ".sh", ".txt", ".sql", ".lua", ".json", ""}
 # Written in pieces, so that this file keeps its own rule.
 FORBIDDEN = {
