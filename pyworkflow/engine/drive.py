@@ -311,15 +311,23 @@ class Drive:
         return most if limit is None else max(min(most, limit - 2), 1)
 
     def _next_delivery(self, at: int) -> Payload | None:
+        report = self._next_report()
+        if report is not None:
+            return report
+        deadline = self._deadline
+        if deadline is not None and deadline <= at:
+            return CancellationRequested("max_duration exceeded", "max_duration")
+        return self._machine.next_due(at)
+
+    def _next_report(self) -> Payload | None:
         reports = self._workshop.reports
         while reports:
             report = reports.popleft()
             if self._is_wanted(report):
                 return report
-        deadline = self._deadline
-        if deadline is not None and deadline <= at:
-            return CancellationRequested("max_duration exceeded", "max_duration")
-        return self._machine.next_due(at)
+            # Nobody waits for it in the state at hand, which a conflict may prove wrong.
+            self._taken.append(report)
+        return None
 
     def _is_wanted(self, report: Payload) -> bool:
         assert isinstance(report, (StepCompleted, StepFailed, StepRetrying))
@@ -362,6 +370,9 @@ class Drive:
         self.log.move_to(record)
         self._machine.feed(history)
         self._workshop.cancel_unwanted(self._machine.steps)
+        # An attempt that is durable, and of which this process lost sight on the way here.
+        self._launches = self._workshop.missing(self._machine.open_steps())
+        self._launch()
 
     async def _read_tail(self) -> None:
         tail = await self.log.read_tail()
@@ -372,7 +383,8 @@ class Drive:
 
     def _launch(self) -> None:
         """Begin what has become durable."""
-        self._workshop.begin(self._launches, self._machine.steps)
+        if not self.stopping:
+            self._workshop.begin(self._launches, self._machine.steps)
         self._launches.clear()
         if self._announce:
             self._workshop.announce(self._announce)
@@ -398,21 +410,52 @@ class Drive:
 
     async def _leave(self, reason: str) -> None:
         """Suspend a run that could go on: results that are there are recorded, the run stays due."""
+        self.stopping = reason
         await self._workshop.end(self.engine.settings.grace)
         try:
-            if not await self.log.settle():
-                await self.log.release()
+            if self.log.is_sending and not await self._settle():
                 return
-            if self.log.ended or self.log.record is None:
-                return
-            at = max(self.engine.clock.now(), self._machine.now)
-            reports = [p for p in self._workshop.reports if self._is_wanted(p)]
-            if not await self.log.send([*reports, WorkflowSuspended(at, (), reason)], at, release=True):
-                await self.log.release()
-        except (StorageError, RunLost) as error:
+            while self.log.record is not None and not await self._record_and_suspend(reason):
+                pass
+        except (StorageError, NonDeterminismError, RunLost) as error:
             log.warning(
                 "run %s: could not be suspended (%s); it is taken up when its lease ends", self.run_id, error
             )
+
+    async def _settle(self) -> bool:
+        """Learn what became of the append that was under way; False if nothing is left to do."""
+        made = await self.log.settle()
+        if made:
+            self._taken.clear()
+        if self.log.ended:
+            return False
+        if not made and self._machine.started is None:
+            await self.log.release()
+            return False
+        await self._rebuild()
+        return True
+
+    async def _record_and_suspend(self, reason: str) -> bool:
+        """Append the results that are there, and that the run was left; False if it has to be done again."""
+        machine = self._machine
+        at = max(self.engine.clock.now(), machine.now)
+        payloads: list[Payload] = []
+        # One at a time: what follows from one result may be that nobody waits for the next.
+        while len(payloads) < self._most_events and machine.outcome is None:
+            report = self._next_report()
+            if report is None:
+                payloads.append(WorkflowSuspended(at, (), reason))
+                break
+            self._taken.append(report)
+            payloads.append(report)
+            machine.feed([Envelope(1, at, report)])
+        if machine.outcome is not None:
+            payloads.append(self._ending(at))
+        left = isinstance(payloads[-1], WorkflowSuspended)
+        if not await self._send(payloads, at, release=left):
+            return False
+        self._taken.clear()
+        return left or self.log.ended
 
     async def _give_back(self, error: Exception) -> None:
         """A replay failed: leave the run suspended, so that mended code can take it up."""

@@ -52,6 +52,12 @@ class Workshop:
         if len(tasks) > len(wanted):
             self.cancel_unwanted(wanted)
 
+    def missing(self, calls: list[StepCall]) -> list[StepCall]:
+        """Those of `calls` that neither execute here nor have reported."""
+        reported = {(report.step, report.ordinal) for report in self.reports}  # type: ignore[attr-defined]
+        known = reported.union(self._tasks)
+        return [call for call in calls if (call.name, call.ordinal) not in known]
+
     def cancel_unwanted(self, wanted: dict[Key, StepCall]) -> None:
         """Cancel steps that the workflow no longer waits for."""
         for key, task in self._tasks.items():
