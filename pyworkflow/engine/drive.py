@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from typing import Any
 
 import msgspec
@@ -27,6 +28,7 @@ from pyworkflow_core.payloads import (
     HookCreated,
     Payload,
     RunRecovered,
+    StepCancelled,
     StepCompleted,
     StepFailed,
     StepRetrying,
@@ -50,6 +52,9 @@ from .workshop import Workshop
 log = logging.getLogger("pyworkflow")
 
 __all__ = ["Drive", "RunLost"]
+
+Key = tuple[str, int]
+_CUT_OFF = "interrupted"
 
 
 class Drive:
@@ -84,9 +89,11 @@ class Drive:
         self._workshop = Workshop(engine, claim.run_id)
         self._taken: list[Payload] = []
         self._launches: list[StepCall] = []
+        self._restarts: deque[Key] = deque()
         self._announce: list[HookCall] = []
         self._look = False
         self._idle = False
+        self._given_up = False
 
     @property
     def record(self) -> RunRecord | None:
@@ -139,15 +146,20 @@ class Drive:
             at = self.engine.clock.now()
             first = self._first_event(record, resumed)
             again = [] if isinstance(first, WorkflowInterrupted) else open_steps(history)
-            payloads = [first, *(msgspec.structs.replace(s, attempt=s.attempt + 1) for s in again)]
+            # What does not fit into this append is tried again afterwards.
+            self._restarts.extend((s.step, s.ordinal) for s in again[self._most_events :])
+            attempts = [msgspec.structs.replace(s, attempt=s.attempt + 1) for s in again[: self._most_events]]
+            payloads = [first, *attempts]
             if await log.send(payloads, at):
                 break
+            self._restarts.clear()
             await log.catch_up()
         if isinstance(first, WorkflowInterrupted):
             return
         self._machine.feed([*history, *(Envelope(1, at, p) for p in payloads)])
-        self._launches = self._machine.open_steps()
-        if not resumed:  # the last owner may have died before it said that the hook exists
+        later = set(self._restarts)
+        self._launches = [c for c in self._machine.open_steps() if (c.name, c.ordinal) not in later]
+        if not resumed or _was_cut_off(history):  # before it said that the hook exists, perhaps
             self._announce = list(self._machine.hooks.values())
         self._launch()
 
@@ -181,8 +193,9 @@ class Drive:
                 await self.take_up()
             while not self.log.ended and await self._go_on():
                 pass
+            await self._workshop.finish_telling(self.engine.settings.grace)
         except asyncio.CancelledError:
-            await self._leave("interrupted")
+            await self._leave(_CUT_OFF)
             raise
         except (NonDeterminismError, HistoryVersionError, CodecError) as error:
             await self._give_back(error)
@@ -300,6 +313,8 @@ class Drive:
             payloads.append(payload)
             if payload.__class__ is StepStarted:
                 self._launches.append(call)  # type: ignore[arg-type]
+            elif payload.__class__ is StepCancelled:
+                self._given_up = True
             elif payload.__class__ is HookCreated:
                 self._announce.append(call)  # type: ignore[arg-type]
 
@@ -314,6 +329,10 @@ class Drive:
         report = self._next_report()
         if report is not None:
             return report
+        while self._restarts:
+            call = self._machine.steps.get(self._restarts.popleft())
+            if call is not None and call.retry_at is None:
+                return self._machine.next_attempt(call)
         deadline = self._deadline
         if deadline is not None and deadline <= at:
             return CancellationRequested("max_duration exceeded", "max_duration")
@@ -360,6 +379,7 @@ class Drive:
         self._taken.clear()
         self._launches.clear()
         self._announce.clear()
+        self._restarts.clear()
         self._idle = False
         self.error = None
         record = await self.log.current()
@@ -385,6 +405,9 @@ class Drive:
         """Begin what has become durable."""
         if not self.stopping:
             self._workshop.begin(self._launches, self._machine.steps)
+        if self._given_up:
+            self._given_up = False
+            self._workshop.cancel_unwanted(self._machine.steps)
         self._launches.clear()
         if self._announce:
             self._workshop.announce(self._announce)
@@ -483,6 +506,12 @@ class Drive:
             return await definition.func(*args, **kwargs)
 
         return Machine(self.run_id, main, codec=codec, draw_token=self.engine.ids.token)
+
+
+def _was_cut_off(history: list[Envelope[Any]]) -> bool:
+    """Whether the run's last owner was made to leave it at once."""
+    last = next((e.data for e in reversed(history) if isinstance(e.data, WorkflowSuspended)), None)
+    return last is not None and last.reason == _CUT_OFF
 
 
 def _weight(payload: Payload) -> int:
