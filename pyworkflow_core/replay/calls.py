@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Raw
 
 from ..codec import EMPTY_REACH, Reach
-from ..errors import CancellationError
+from ..errors import CancellationError, CodecError
 from ..payloads import (
     HookCreated,
     HookDisposed,
@@ -139,8 +139,9 @@ class Call(asyncio.Future[Any]):
     def issue(self) -> None:
         """Become a command, the first time."""
         if not self.begun:
-            self.begun = True
             machine = self.machine
+            machine.loop.refuse_if_dead()
+            self.begun = True
             _init_future(self, loop=machine.loop)
             del machine.unawaited[self.order]
             machine.pending.append((self, False))
@@ -253,14 +254,19 @@ class StepCall(Call):
                     and completed.step == self.name
                     and not (machine.loop.cancels and _cancel_is_pending(machine))
                 ):
-                    machine.pos = pos + 2
-                    if envelope.at > machine.now:
-                        machine.now = envelope.at
-                    self.recorded = self.settled = True
-                    del machine.unawaited[self.order]
-                    machine.recoveries = 0
-                    self.value = value = machine.decode(completed.result, reach=self.reach)
-                    return value
+                    try:
+                        self.value = value = machine.decode(completed.result, reach=self.reach)
+                    except CodecError:
+                        pass  # the slow path fails likewise, where it is the replay's failure
+                    else:
+                        machine.pos = pos + 2
+                        if envelope.at > machine.now:
+                            machine.now = envelope.at
+                        self.recorded = self.settled = True
+                        del machine.unawaited[self.order]
+                        machine.recoveries = 0
+                        self.__class__ = _AnsweredStep
+                        return value
         if not self.begun:
             self.issue()
         try:
@@ -304,6 +310,28 @@ class StepCall(Call):
         at = site_text(self.site)
         args = self.print.decode(errors="replace")
         return f"step {self.name!r} #{self.ordinal} with {args[:200]}" + (f" (called at {at})" if at else "")
+
+
+class _AnsweredStep(StepCall):
+    """A step that the fast path answered; it becomes the future that it is otherwise when asked."""
+
+    __slots__ = ()
+
+    def done(self) -> bool:
+        """True."""
+        return True
+
+    def result(self) -> Any:
+        """The answer."""
+        return self.value
+
+    def exception(self) -> None:
+        """None: only answers take the fast path."""
+
+    def add_done_callback(self, *args: Any, **kwargs: Any) -> None:
+        """As a future's."""
+        self.issue()
+        super().add_done_callback(*args, **kwargs)
 
 
 def _cancel_is_pending(machine: Machine) -> bool:

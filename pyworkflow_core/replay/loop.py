@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from .machine import Machine
 
 _PRUNE_AT = 64
+_CLOSINGS = 100
+
+# Coroutines that swallow everything and go on. They are kept, because the garbage collector
+# would run them in any thread.
+_unclosable: list[Any] = []
 
 
 current_machine: contextvars.ContextVar[Machine | None] = contextvars.ContextVar(
@@ -155,7 +160,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
         """Run the callback at a moment of workflow time; the timer is durable."""
-        self._refuse_if_dead()
+        self.refuse_if_dead()
         timer = Timer(when, callback, args, self, context)
         timer.due = round(when * 1e6)
         timer.ordinal = 0
@@ -175,6 +180,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     def create_future(self) -> WorkflowFuture:
         """A future of this loop."""
+        self.refuse_if_dead()
         future = WorkflowFuture(loop=self)
         self._created += 1
         future.order = self._created
@@ -189,7 +195,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         **_: Any,
     ) -> WorkflowTask:
         """Run a coroutine, or a step that was called, as a task of the workflow."""
-        self._refuse_if_dead(coro)
+        self.refuse_if_dead(coro)
         _refuse_as_completed(coro)
         if not isinstance(coro, (Coroutine, Generator)):
             coro = _await(coro)
@@ -278,7 +284,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             self.ready.clear()
             self.leave(entered)
 
-    def _refuse_if_dead(self, coro: Any = None) -> None:
+    def refuse_if_dead(self, coro: Any = None) -> None:
+        """Refuse a command of a run that was dropped, and close `coro`."""
         if self.dead:
             if coro is not None:
                 _close(coro)
@@ -322,8 +329,16 @@ async def _await(awaitable: Any) -> Any:
 
 def _close(coro: Any) -> None:
     # Whatever the clean-up of a dropped run raises goes nowhere.
-    with contextlib.suppress(BaseException):
-        coro.close()
+    # Clean-up that awaits something all the same is closed again, until it has come to its end.
+    for _ in range(_CLOSINGS):
+        try:
+            coro.close()
+        except BaseException:
+            if getattr(coro, "cr_frame", None) is None:
+                return
+        else:
+            return
+    _unclosable.append(coro)
 
 
 def _refuse_as_completed(coro: Any) -> None:

@@ -488,9 +488,17 @@ class Machine:
         self._drain()
 
     def _on_ended(self, envelope: Envelope[Any]) -> None:
-        if self.outcome is None and envelope.data.__class__ is not WorkflowInterrupted:
+        if self.outcome is None and not self._ends_without_outcome(envelope.data):
             raise still_running(self, envelope.data)
         self.ended = envelope.data
+
+    def _ends_without_outcome(self, payload: Payload) -> bool:
+        """Interrupted, stalled, or cancelled before any of its code ran."""
+        if payload.__class__ is WorkflowFailed:
+            return not self.pending and not self.waiting()
+        return payload.__class__ is WorkflowInterrupted or (
+            payload.__class__ is WorkflowCancelled and self.owner is None
+        )
 
     def _on_unknown(self, envelope: Envelope[UnknownPayload]) -> None:
         if "." not in envelope.data.type:
