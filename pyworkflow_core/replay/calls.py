@@ -163,6 +163,12 @@ class Call(asyncio.Future[Any]):
     def __eq__(self, other: object) -> bool:
         return self is other
 
+    def add_done_callback(self, *args: Any, **kwargs: Any) -> None:
+        """As a future's; makes the call a command (``asyncio.wait`` asks for nothing before)."""
+        if not self.begun:
+            self.issue()
+        _add_callback(self, *args, **kwargs)
+
     def get_loop(self) -> Any:
         """The workflow's loop."""
         return self.machine.loop
@@ -181,6 +187,7 @@ class Call(asyncio.Future[Any]):
 
 
 _init_future: Any = asyncio.Future.__init__
+_add_callback: Any = asyncio.Future.add_done_callback
 _await_future: Any = asyncio.Future.__await__
 _get_blocking: Any = asyncio.Future.__dict__["_asyncio_future_blocking"].__get__
 _set_blocking: Any = asyncio.Future.__dict__["_asyncio_future_blocking"].__set__
@@ -327,11 +334,6 @@ class _AnsweredStep(StepCall):
 
     def exception(self) -> None:
         """None: only answers take the fast path."""
-
-    def add_done_callback(self, *args: Any, **kwargs: Any) -> None:
-        """As a future's."""
-        self.issue()
-        super().add_done_callback(*args, **kwargs)
 
 
 def _cancel_is_pending(machine: Machine) -> bool:
