@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _PRUNE_AT = 64
 _CLOSINGS = 100
+_LONGEST_CHAIN = 1000
 
 # Coroutines that swallow everything and go on. They are kept, because the garbage collector
 # would run them in any thread.
@@ -328,17 +329,27 @@ async def _await(awaitable: Any) -> Any:
 
 
 def _close(coro: Any) -> None:
-    # Whatever the clean-up of a dropped run raises goes nowhere.
-    # Clean-up that awaits something all the same is closed again, until it has come to its end.
+    # Whatever the clean-up of a dropped run raises goes nowhere. One that awaits something all
+    # the same is closed again, with those that it awaited, until it has come to its end.
+    chain: list[Any] = []
+    while hasattr(coro, "close") and len(chain) < _LONGEST_CHAIN:
+        chain.append(coro)
+        coro = getattr(coro, "cr_await", None)
+    for each in chain:
+        if not _ends(each):
+            _unclosable.append(each)
+
+
+def _ends(coro: Any) -> bool:
     for _ in range(_CLOSINGS):
         try:
             coro.close()
         except BaseException:
             if getattr(coro, "cr_frame", None) is None:
-                return
+                return True
         else:
-            return
-    _unclosable.append(coro)
+            return True
+    return False
 
 
 def _refuse_as_completed(coro: Any) -> None:
