@@ -52,12 +52,16 @@ def step(name: str, *args: Any) -> Any:
 
 def sleep(seconds: float) -> Any:
     """Sleep durably."""
-    return SleepCall(machine_here(), "sleep", duration=round(seconds * SECOND))
+    frame = sys._getframe(1)
+    site = (frame.f_code, frame.f_lasti)
+    return SleepCall(machine_here(), "sleep", duration=round(seconds * SECOND), site=site)
 
 
 def hook(name: str, timeout: float | None = None) -> Any:
     """Wait for somebody."""
-    return HookCall(machine_here(), name, timeout=None if timeout is None else round(timeout * SECOND))
+    frame = sys._getframe(1)
+    micros = None if timeout is None else round(timeout * SECOND)
+    return HookCall(machine_here(), name, timeout=micros, site=(frame.f_code, frame.f_lasti))
 
 
 class Recording(Struct):
