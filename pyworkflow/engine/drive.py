@@ -262,7 +262,7 @@ class Drive:
                 return True
         payloads: list[Payload] = []
         self._collect_commands(payloads)
-        most, room = self.engine.settings.turn_events, self._room
+        most, room = self._most_events, self._room
         while len(payloads) < most and room > 0 and not machine.pending and machine.outcome is None:
             payload = self._next_delivery(at)
             if payload is None:

@@ -85,9 +85,10 @@ async def _call(definition: StepDefinition[Any, Any], args: tuple[Any, ...], kwa
 def _in_thread(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     try:
         return func(*args, **kwargs)
-    except StopIteration as error:
-        # As in a coroutine; a future refuses it, and whoever awaits it would wait for ever.
-        raise RuntimeError("the step raised StopIteration") from error
+    except (StopIteration, GeneratorExit) as error:
+        # As in a coroutine. A future refuses the one, and the other looks like the end of whoever
+        # awaits it; in both cases the step would be waited for for ever.
+        raise RuntimeError(f"the step raised {type(error).__name__}") from error
 
 
 def _failed(
