@@ -126,6 +126,7 @@ def _new_ids(text: str, known: Collection[str]) -> list[str]:
 
 def run_page(path: Path) -> None:
     """Run every block of the page in order."""
+    sys.path.insert(0, os.getcwd())  # as for a program, so that a block can import a file of its page
     module = types.ModuleType("__page__")
     sys.modules["__page__"] = module
     with asyncio.Runner() as runner:
