@@ -21,7 +21,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _workflows: dict[str, WorkflowDefinition[Any, Any]] = {}
-_steps: dict[str, StepDefinition[Any, Any]] = {}
 
 
 class StepDefinition(Generic[P, R]):
@@ -30,7 +29,8 @@ class StepDefinition(Generic[P, R]):
     Attributes:
         func: the plain function.
         name: the name in the log.
-        policy: when it is tried again; None for `configure(default_retries=…)`.
+        policy: when it is tried again.
+        uses_default_retries: whether `configure(default_retries=…)` says how often.
         timeout: microseconds that one attempt may take; None for no limit.
         metadata: labels of the application.
         reach: the types that its annotations name.
@@ -204,11 +204,11 @@ def step(func: Any = None, /, **options: Any) -> Any:
             `timeout` of one attempt, `metadata`.
 
     Raises:
-        ConfigurationError: an option is wrong, or the name belongs to another function.
+        ConfigurationError: an option is wrong.
     """
     if func is not None:
-        return _register(_steps, StepDefinition(func, **options), "step")
-    return lambda f: _register(_steps, StepDefinition(f, **options), "step")
+        return StepDefinition(func, **options)
+    return lambda f: StepDefinition(f, **options)
 
 
 class _StepDecorator:  # the type of `step(...)`, for type checkers
@@ -246,8 +246,8 @@ def workflow(func: Any = None, /, **options: Any) -> Any:
         ConfigurationError: an option is wrong, or the name belongs to another function.
     """
     if func is not None:
-        return _register(_workflows, WorkflowDefinition(func, **options), "workflow")
-    return lambda f: _register(_workflows, WorkflowDefinition(f, **options), "workflow")
+        return _register(WorkflowDefinition(func, **options))
+    return lambda f: _register(WorkflowDefinition(f, **options))
 
 
 def get_workflow(name: str) -> WorkflowDefinition[Any, Any]:
@@ -271,17 +271,15 @@ def list_workflows() -> Mapping[str, WorkflowDefinition[Any, Any]]:
     return MappingProxyType(dict(_workflows))
 
 
-D = TypeVar("D", StepDefinition[Any, Any], WorkflowDefinition[Any, Any])
-
-
-def _register(registry: dict[str, D], definition: D, kind: str) -> D:
-    old = registry.get(definition.name)
+def _register(definition: WorkflowDefinition[Any, Any]) -> WorkflowDefinition[Any, Any]:
+    """Keep the workflow under its name, by which a log finds its code again."""
+    old = _workflows.get(definition.name)
     if old is not None and not _same_function(old.func, definition.func):
         raise ConfigurationError(
-            f"{kind} {definition.name!r} is defined twice: {_place(old.func)} and {_place(definition.func)}. "
-            f"Give one of them another name: @{kind}(name=…)."
+            f"workflow {definition.name!r} is defined twice: {_place(old.func)} and "
+            f"{_place(definition.func)}. Give one of them another name: @workflow(name=…)."
         )
-    registry[definition.name] = definition
+    _workflows[definition.name] = definition
     return definition
 
 

@@ -19,7 +19,7 @@ from typing import Any, Self
 from msgspec import Struct
 
 from .checks import check_appends, check_paging, find_over_limit
-from .errors import EventIdReused, StorageClosed, StorageError
+from .errors import StorageClosed, StorageError
 from .events import Event
 from .ids import validate_id
 from .record import RunRecord, RunStatus
@@ -161,29 +161,6 @@ class Unknown(Struct, frozen=True):
 
 
 Answer = Committed | Conflict | Refused | Unknown
-
-
-def answer_moved(append: Append, head: int, stored: Sequence[Event]) -> Answer:
-    """What to answer an append whose expected sequence is not where the log stands.
-
-    Args:
-        append: the append.
-        head: the run's head; 0 if there is no such run.
-        stored: the events that the log holds at the append's positions. None of them if the
-            run is of another incarnation.
-
-    Returns:
-        `Committed` if the append is there already, `Refused` if one of its event ids is there
-        with another body, otherwise `Conflict`.
-    """
-    for event, there in zip(append.events, stored, strict=False):
-        if event.event_id == there.event_id and event.body != there.body:
-            where = f"run {append.run_id!r}: event {event.sequence}"
-            error = EventIdReused(f"{where} has the id {event.event_id!r} and another body")
-            return Refused(append.run_id, error)
-    if [e.event_id for e in stored] == [e.event_id for e in append.events]:
-        return Committed(append.run_id, append.events[-1].sequence)
-    return Conflict(append.run_id, head)
 
 
 class Claim(Struct, frozen=True):

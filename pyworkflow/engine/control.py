@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -175,7 +176,10 @@ async def last_payload(engine: Engine, record: RunRecord) -> Any:
 
 
 async def wait_until_ended(engine: Engine, run_id: str, *, here: bool) -> RunRecord:
-    """Wait until the run has ended; take it up here whenever it is due, if `here`."""
+    """Wait until the run has ended; take it up here whenever it is due, if `here`.
+
+    How it ended is in the record; a failed run raises nothing here.
+    """
     while True:
         record = await _record(engine, run_id)
         if record.status.is_terminal:
@@ -186,7 +190,9 @@ async def wait_until_ended(engine: Engine, run_id: str, *, here: bool) -> RunRec
                 owner=engine.owner_name, now=now, lease=engine.settings.lease, run_id=run_id
             )
             if claims:
-                await _drive(await drive_for(engine, claims[0], linger=engine.settings.linger))
+                drive = await drive_for(engine, claims[0], linger=engine.settings.linger)
+                with contextlib.suppress(RunLost):
+                    await drive.run()
                 continue
         look = now + engine.settings.poll
         wake = record.wake_at
@@ -205,7 +211,7 @@ async def _drive(drive: Drive) -> None:
 async def _finish(engine: Engine, run_id: str, *, wait: bool, here: bool) -> str:
     if wait:
         record = await wait_until_ended(engine, run_id, here=here)
-        if record.status is RunStatus.FAILED and not here:
+        if record.status in {RunStatus.FAILED, RunStatus.INTERRUPTED}:
             await result_of(engine, record)
     return run_id
 

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from msgspec import Raw
 
 from pyworkflow_core.codec import Codec
@@ -17,6 +18,7 @@ from pyworkflow_core.payloads import Payload, StepCompleted, StepFailed, StepRet
 from pyworkflow_core.replay import StepCall
 from pyworkflow_core.storage import Limits
 
+from ..config import get_config
 from ..definitions import StepDefinition
 from ..errors import StepTimeoutError
 
@@ -90,12 +92,15 @@ def _failed(
     rng: random.Random,
 ) -> Report:
     failures = call.failures + 1
+    policy = definition.policy
+    if definition.uses_default_retries:
+        policy = msgspec.structs.replace(policy, max_retries=get_config().default_retries)
     encoded = Raw(codec.encode_error(error, reach=call.reach))
     try:
-        delay = definition.policy.after(error, failures, rng)
+        delay = policy.after(error, failures, rng)
     except ValueError as wrong:  # retry_after is not a duration
         error.add_note(str(wrong))
-        delay = definition.policy.delay(failures, rng)
+        delay = policy.delay(failures, rng)
     if delay is None:
         return StepFailed(call.name, call.ordinal, encoded, attempt)
     return StepRetrying(call.name, call.ordinal, encoded, attempt, failures, now() + delay)

@@ -6,17 +6,22 @@ drive's business; here it only counts.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import msgspec
 
+from pyworkflow_core.errors import StorageUnavailable
 from pyworkflow_core.events import Envelope, Event, encode_body
 from pyworkflow_core.payloads import Payload, RunRecovered, WorkflowResumed, WorkflowStarted
 from pyworkflow_core.record import RunRecord, evolve
-from pyworkflow_core.storage import Append, Claim, Committed, LeaseChange, Refused
+from pyworkflow_core.storage import Append, Claim, Committed, Conflict, LeaseChange, Refused
 
-from .engine import Engine
+from .clock import wait_until
+from .engine import SECOND, Engine
 from .history import envelopes_of
+
+log = logging.getLogger("pyworkflow")
 
 _OWNER_EVENTS = (WorkflowStarted, WorkflowResumed, RunRecovered)
 _ID_MASK = 0xFFFFFFFFFFFFFFFF
@@ -79,7 +84,7 @@ class RunLog:
         lease = self._lease_change(at, release or record.status.is_terminal)
         append = Append(run_id, self.incarnation, head, tuple(events), record, lease)
         self._sending = append
-        answer = await self.engine.queue.append(append)
+        answer = await self._append(append)
         self._sending = None
         if answer.__class__ is Committed:
             self._committed(append)
@@ -88,6 +93,23 @@ class RunLog:
             raise answer.error
         self.conflicts += 1
         return False
+
+    async def _append(self, append: Append) -> Committed | Conflict | Refused:
+        """Append; while the storage is away, keep the results of steps that ran and try again.
+
+        A new run is not worth the wait: whoever starts it is told at once.
+        """
+        clock, waited, pause = self.engine.clock, 0, SECOND // 10
+        while True:
+            try:
+                return await self.engine.queue.append(append)
+            except StorageUnavailable as away:
+                if append.expected == 0 or waited >= self.engine.settings.patience:
+                    raise
+                log.warning("run %s: the storage is away, trying again: %s", self.run_id, away)
+            await wait_until(clock, clock.now() + pause)
+            waited += pause
+            pause = min(pause * 2, 2 * SECOND)
 
     async def settle(self) -> bool:
         """Learn what became of an append whose sending was cancelled. False if it was not made."""

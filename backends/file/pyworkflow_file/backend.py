@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
-from pyworkflow_core.errors import StorageClosed
+from pyworkflow_core.errors import StorageClosed, StorageUnavailable
 from pyworkflow_core.storage import (
     Answer,
     Append,
@@ -182,7 +182,11 @@ class FileStorageBackend(StorageBackend):
 
     def _close_store(self) -> None:
         store = self._store
-        self._acquire(blocking=True)
+        try:
+            self._acquire(blocking=True)
+        except StorageUnavailable:
+            store.drop()  # the folder is gone, or was never to be had
+            return
         try:
             store.close()
         finally:
@@ -217,7 +221,7 @@ class FileStorageBackend(StorageBackend):
     async def _find(self, query: RunQuery, cursor: str | None, limit: int) -> Page:
         return await self._indexed(lambda store: find_page(store.index, query, cursor, limit), heavy=True)
 
-    async def _claim(  # noqa: PLR0917
+    async def _claim(
         self, owner: str, now: int, lease: int, limit: int, queues: tuple[str, ...] | None, run_id: str | None
     ) -> list[Claim]:
         return await self._indexed(

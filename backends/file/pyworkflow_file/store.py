@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from pyworkflow_core.errors import OutcomeUnknown, StorageError, StorageFull, StorageUnavailable
 from pyworkflow_core.record import evolve
-from pyworkflow_core.storage import Answer, Append, Committed, Conflict, Refused, Unknown, answer_moved
+from pyworkflow_core.sequencing import answer_moved
+from pyworkflow_core.storage import Answer, Append, Committed, Conflict, Refused, Unknown
 
 from .disk import Disk, storage_error
 from .folder import check_format, check_local, make_folder
@@ -171,8 +172,8 @@ class Store:
             raise damage(path, 0, "the file is missing, and the index has read it") from None
         if size < seen.place.offset:
             raise damage(path, size, f"the file ends, and the index has read {seen.place.offset} bytes")
-        if not seen.line:
-            return True
+        if not seen.line or seen.line > seen.place.offset:
+            return not seen.line
         fd = self.disk.open(path, os.O_RDONLY)
         try:
             return self.disk.read(fd, 8, seen.place.offset - seen.line) == seen.crc.encode()
@@ -216,6 +217,8 @@ class Store:
             if end.segment != self.journal.end.segment:
                 self.flush()
             self.journal.end = end
+            if end.offset == 0:
+                self._line = (0, "")  # there is no line before it in its segment
         except BaseException:
             self._is_open = False  # begin again from the index
             raise
@@ -326,10 +329,11 @@ class Store:
     def rotate(self) -> None:
         """Seal the segment in use; everything in it must be indexed."""
         self.journal.rotate()
+        self._line = (0, "")
         with self.index.transaction():
             self.index.set_segment(self.journal.end.segment, 0, 0)
             self.index.set_seen(Seen(self.journal.end, 0, ""))
-        self._base, self._line = self.journal.end, (0, "")
+        self._base = self.journal.end
 
     def _decide(self, append: Append, *, starts: bool) -> Answer | bytes:
         """The line to write, or the answer to an append that cannot be written."""

@@ -17,6 +17,7 @@ import msgspec
 
 from pyworkflow_core.checks import read_cursor, write_cursor
 from pyworkflow_core.errors import ConfigurationError, FeedPositionLost
+from pyworkflow_core.sequencing import answer_moved
 from pyworkflow_core.storage import (
     Answer,
     Append,
@@ -28,7 +29,6 @@ from pyworkflow_core.storage import (
     Page,
     RunQuery,
     StorageBackend,
-    answer_moved,
 )
 
 from .due import DueRuns, Run
@@ -110,7 +110,7 @@ class InMemoryStorageBackend(StorageBackend):
                 found.append(_copy(run.record))
             return Page(found, None)
 
-    async def _claim(  # noqa: PLR0917
+    async def _claim(
         self, owner: str, now: int, lease: int, limit: int, queues: tuple[str, ...] | None, run_id: str | None
     ) -> list[Claim]:
         store = self._store
