@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import importlib
 import os
@@ -120,27 +119,16 @@ def discover_workflows(module: str) -> None:
     Raises:
         DiscoveryError: it cannot be imported; the cause is chained.
     """
-    with _working_directory_importable():
-        try:
-            importlib.import_module(module)
-        except Exception as error:
-            raise DiscoveryError(
-                f"module {module!r} cannot be imported: {type(error).__name__}: {error}"
-            ) from error
-
-
-@contextlib.contextmanager
-def _working_directory_importable() -> Any:
     here = os.getcwd()
-    if here in sys.path or "" in sys.path:
-        yield
-        return
-    sys.path.insert(0, here)
+    if here not in sys.path and "" not in sys.path:
+        # For good, as 'python -m' does: what a step imports later must be found as well.
+        sys.path.insert(0, here)
     try:
-        yield
-    finally:
-        with contextlib.suppress(ValueError):
-            sys.path.remove(here)
+        importlib.import_module(module)
+    except Exception as error:
+        raise DiscoveryError(
+            f"module {module!r} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _checked(settings: dict[str, Any], where: str) -> dict[str, Any]:

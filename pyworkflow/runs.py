@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from pyworkflow_core.codec import Opaque, RecordedError
+from pyworkflow_core.errors import CodecError
 from pyworkflow_core.events import Event, decode_body, from_micros, to_micros
 from pyworkflow_core.ids import derive_run_id, validate_id
 from pyworkflow_core.payloads import WorkflowCompleted, WorkflowFailed, WorkflowInterrupted, WorkflowStarted
@@ -184,9 +186,11 @@ async def _ending(engine: Engine, record: RunRecord) -> tuple[Any, str | None]:
     payload = await last_payload(engine, record)
     if isinstance(payload, WorkflowCompleted):
         definition = list_workflows().get(record.workflow)
-        if definition is None:
-            return engine.codec.decode_lenient(payload.result), None
-        return engine.codec.decode(payload.result, reach=definition.reach), None
+        if definition is not None:
+            # One old result that today's types no longer fit must not break a whole listing.
+            with contextlib.suppress(CodecError):
+                return engine.codec.decode(payload.result, reach=definition.reach), None
+        return engine.codec.decode_lenient(payload.result), None
     if isinstance(payload, WorkflowFailed):
         return None, error_text(engine.codec.decode_lenient(payload.error))
     if isinstance(payload, WorkflowInterrupted):

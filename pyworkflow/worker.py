@@ -163,6 +163,7 @@ class Worker:
         self._drives[task] = drive
         if self._stopping:
             drive.stop("the worker stopped")
+        log.info("run %s: taking up %s", claim.run_id, claim.record.workflow)
         try:
             await drive.run()
         except RunLost as lost:
@@ -180,6 +181,7 @@ class Worker:
         record = drive.record
         if record is None:
             return
+        log.info("run %s: %s", drive.run_id, record.status)
         if drive.error is not None:
             log.warning("run %s failed: %s: %s", drive.run_id, type(drive.error).__name__, drive.error)
         if record.wake_at is not None:

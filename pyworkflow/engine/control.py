@@ -307,4 +307,7 @@ def _noted(error: BaseException, run_id: str) -> BaseException:
     note = f"pyworkflow run: {run_id}"
     if note not in getattr(error, "__notes__", ()):
         error.add_note(note)
+        recorded = getattr(error, "__recorded_traceback__", "")
+        if recorded:
+            error.add_note(f"Recorded where it was raised:\n{recorded.rstrip()}")
     return error

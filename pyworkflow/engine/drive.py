@@ -18,11 +18,10 @@ import msgspec
 from pyworkflow_core.errors import (
     CodecError,
     HistoryVersionError,
-    LimitExceeded,
     NonDeterminismError,
     StorageError,
 )
-from pyworkflow_core.events import Envelope, encode_body
+from pyworkflow_core.events import Envelope
 from pyworkflow_core.payloads import (
     CancellationRequested,
     HookCreated,
@@ -43,9 +42,9 @@ from pyworkflow_core.replay import HookCall, Machine, StepCall
 from pyworkflow_core.storage import Claim
 
 from ..definitions import WorkflowDefinition
-from .ending import ending_of, stalled
+from .ending import ending_of, stalled, value_bytes
 from .engine import Engine
-from .history import open_steps
+from .history import open_steps, was_left_because
 from .runlog import RunLog, RunLost
 from .workshop import Workshop
 
@@ -111,7 +110,7 @@ class Drive:
             payloads: list[Payload] = [started]
             self._collect_commands(payloads)
             if self._machine.outcome is not None:
-                payloads.append(self._ending(at))
+                payloads.append(self._ending())
             created = await self.log.send(payloads, at)
         finally:
             if not created:
@@ -159,7 +158,7 @@ class Drive:
         self._machine.feed([*history, *(Envelope(1, at, p) for p in payloads)])
         later = set(self._restarts)
         self._launches = [c for c in self._machine.open_steps() if (c.name, c.ordinal) not in later]
-        if not resumed or _was_cut_off(history):  # before it said that the hook exists, perhaps
+        if not resumed or was_left_because(history, _CUT_OFF):  # before it said that the hook exists, perhaps
             self._announce = list(self._machine.hooks.values())
         self._launch()
 
@@ -267,13 +266,13 @@ class Drive:
             payload = self._next_delivery(at)
             if payload is None:
                 break
-            room -= _weight(payload)
+            room -= value_bytes(payload)
             self._taken.append(payload)
             payloads.append(payload)
             self._deliver(payload, at)
             self._collect_commands(payloads)
         if machine.outcome is not None:
-            payloads.append(self._ending(at))
+            payloads.append(self._ending())
         if not payloads:
             return False
         if await self._send(payloads, at):
@@ -417,16 +416,9 @@ class Drive:
         waiting = tuple(word[:120] for word in self._machine.waiting()[:10])
         return await self._send([WorkflowSuspended(wake, waiting)], at, release=True)
 
-    def _ending(self, at: int) -> Payload:
-        payload, self.error = ending_of(self._machine, self.definition, self.engine.codec)
+    def _ending(self) -> Payload:
         limit = self.engine.storage.limits.event_bytes
-        if limit is None or _weight(payload) * 2 < limit or len(encode_body(payload, at)) <= limit:
-            return payload
-        too_large = LimitExceeded(
-            f"run {self.run_id!r}: its result takes {_weight(payload)} bytes; the storage takes {limit} "
-            "an event; store it elsewhere and return a reference"
-        )
-        payload, self.error = ending_of(self._machine, self.definition, self.engine.codec, instead=too_large)
+        payload, self.error = ending_of(self._machine, self.definition, self.engine.codec, limit)
         return payload
 
     # ---- endings -------------------------------------------------------------------
@@ -473,7 +465,7 @@ class Drive:
             payloads.append(report)
             machine.feed([Envelope(1, at, report)])
         if machine.outcome is not None:
-            payloads.append(self._ending(at))
+            payloads.append(self._ending())
         left = isinstance(payloads[-1], WorkflowSuspended)
         if not await self._send(payloads, at, release=left):
             return False
@@ -506,14 +498,3 @@ class Drive:
             return await definition.func(*args, **kwargs)
 
         return Machine(self.run_id, main, codec=codec, draw_token=self.engine.ids.token)
-
-
-def _was_cut_off(history: list[Envelope[Any]]) -> bool:
-    """Whether the run's last owner was made to leave it at once."""
-    last = next((e.data for e in reversed(history) if isinstance(e.data, WorkflowSuspended)), None)
-    return last is not None and last.reason == _CUT_OFF
-
-
-def _weight(payload: Payload) -> int:
-    """Bytes of the value that a payload carries."""
-    return len(getattr(payload, "result", b"")) + len(getattr(payload, "error", b""))

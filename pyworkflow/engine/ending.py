@@ -7,20 +7,18 @@ from typing import Any
 from msgspec import Raw
 
 from pyworkflow_core.codec import Codec
-from pyworkflow_core.errors import UnserializableValueError
+from pyworkflow_core.errors import LimitExceeded, UnserializableValueError
 from pyworkflow_core.payloads import Payload, WorkflowCancelled, WorkflowCompleted, WorkflowFailed
 from pyworkflow_core.replay import Machine
 
 from ..definitions import WorkflowDefinition
 from ..errors import StepNotAwaitedError, WorkflowStalledError, WorkflowTimeoutError
 
+_OVERHEAD = 1024  # what an event's body holds beside the value
+
 
 def ending_of(
-    machine: Machine,
-    definition: WorkflowDefinition[Any, Any],
-    codec: Codec,
-    *,
-    instead: BaseException | None = None,
+    machine: Machine, definition: WorkflowDefinition[Any, Any], codec: Codec, limit: int | None
 ) -> tuple[Payload, BaseException | None]:
     """The terminal event for the machine's outcome, and the error that the starter gets.
 
@@ -28,8 +26,31 @@ def ending_of(
         machine: a machine whose function ended.
         definition: its workflow.
         codec: how values are written.
-        instead: an error that takes the outcome's place.
+        limit: bytes that the storage takes an event; None for any number.
     """
+    payload, error = _ending_of(machine, definition, codec)
+    if limit is None or value_bytes(payload) + _OVERHEAD <= limit:
+        return payload, error
+    what = "result" if error is None else f"{type(error).__qualname__}"
+    too_large = LimitExceeded(
+        f"run {machine.run_id!r}: the record of its {what} takes {value_bytes(payload)} bytes; the storage "
+        f"takes {limit} an event. Store the value elsewhere and return a reference."
+    )
+    return _ending_of(machine, definition, codec, instead=too_large)
+
+
+def value_bytes(payload: Payload) -> int:
+    """Bytes of the value that a payload carries."""
+    return len(getattr(payload, "result", b"")) + len(getattr(payload, "error", b""))
+
+
+def _ending_of(
+    machine: Machine,
+    definition: WorkflowDefinition[Any, Any],
+    codec: Codec,
+    *,
+    instead: BaseException | None = None,
+) -> tuple[Payload, BaseException | None]:
     outcome = machine.outcome
     assert outcome is not None
     error = instead or outcome.error

@@ -17,6 +17,7 @@ from pyworkflow_core.payloads import (
     StepFailed,
     StepRetrying,
     StepStarted,
+    WorkflowSuspended,
 )
 
 
@@ -36,6 +37,12 @@ def open_steps(history: list[Envelope[Any]]) -> list[StepStarted]:
         elif cls is StepCompleted or cls is StepFailed or cls is StepCancelled or cls is StepRetrying:
             found.pop((payload.step, payload.ordinal), None)
     return list(found.values())
+
+
+def was_left_because(history: list[Envelope[Any]], reason: str) -> bool:
+    """Whether the run was suspended last for `reason`."""
+    last = next((e.data for e in reversed(history) if isinstance(e.data, WorkflowSuspended)), None)
+    return last is not None and last.reason == reason
 
 
 class HookState(Struct, frozen=True):

@@ -7,7 +7,8 @@ issued. The same code over the same events makes the same commands, live as in r
 
 from .calls import Call, HookCall, SleepCall, StepCall
 from .loop import WorkflowLoop, current_machine
-from .machine import Machine, Outcome
+from .machine import Machine
+from .outcome import Outcome
 from .shield import Shield
 
 __all__ = [

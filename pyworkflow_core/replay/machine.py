@@ -8,13 +8,10 @@ reads no clock and starts no thread; whoever drives it does (see `pyworkflow.eng
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
-
-from msgspec import Struct
 
 from ..codec import Codec, default_codec
 from ..errors import HistoryVersionError
@@ -48,24 +45,11 @@ from .agenda import Agenda
 from .calls import CANCEL_REQUEST, Call, HookCall, SleepCall, StepCall
 from .loop import Timer, WorkflowLoop, WorkflowTask, current_machine
 from .mismatch import command_mismatch, command_missing, not_waiting, still_running
+from .outcome import Outcome, outcome_of
 
 Key = tuple[str, int]
 Command = tuple[Call, bool]
 """A call, and whether it is given up (true) or begun (false)."""
-
-
-class Outcome(Struct, frozen=True):
-    """How the workflow function ended.
-
-    Attributes:
-        value: what it returned.
-        error: what it raised; None if it returned.
-        cancelled: whether it ended because a cancellation request was delivered.
-    """
-
-    value: Any = None
-    error: BaseException | None = None
-    cancelled: bool = False
 
 
 class Machine:
@@ -275,19 +259,8 @@ class Machine:
         self.loop.drain()
         root = self._root
         if root is not None and self.outcome is None and root.done():
-            self.outcome = self._outcome_of(root)
+            self.outcome = outcome_of(root, cancelled=self._cancel_delivered)
             self.pending.clear()
-
-    def _outcome_of(self, root: WorkflowTask) -> Outcome:
-        if root.cancelled():
-            try:
-                root.result()
-            except asyncio.CancelledError as cancelled:
-                return Outcome(error=cancelled, cancelled=self._cancel_delivered)
-        error = root.exception()
-        if error is not None:
-            return Outcome(error=error)
-        return Outcome(value=root.result())
 
     def _record(self, call: Call, given_up: bool, payload: Payload) -> None:
         """What a command event does, whether it is read from the log or about to be appended."""

@@ -1,9 +1,14 @@
 """Runs the code blocks of one page: `python run_page.py PAGE.md`, in a working directory of its own.
 
 - ```python blocks run in order and share a namespace; `await` is allowed at top level.
-- ```console blocks run each line that begins with `$ pyworkflow`; it must exit with 0.
+- ```console blocks run each line that begins with `$ pyworkflow`, `$ python FILE.py` or `$ sleep`,
+  environment variables before it included; it must exit with 0.
 - `<!-- no-run: reason -->` on the line above a block: Python is compiled only, a console not run.
+- `<!-- file: orders.py -->` on the line above a block: it becomes that file instead of being run.
 - `<!-- exit: 2 -->` on the line above a console block: its commands exit with that instead.
+
+A run's id that a console block shows stands for the id that its command really printed: later
+commands that name it get the real one.
 
 A page has a process to itself, so that what it configures and registers ends with it.
 """
@@ -13,16 +18,20 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import itertools
 import os
 import re
 import subprocess
 import sys
 import types
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 FENCE = re.compile(r"(?P<indent> *)(?P<ticks>`{3,})(?P<language>\w*)\s*")
-MARK = re.compile(r"\s*<!-- (?P<name>no-run|exit): (?P<value>.+?) -->\s*")
+MARK = re.compile(r"\s*<!-- (?P<name>no-run|exit|file): (?P<value>.+?) -->\s*")
+COMMAND = re.compile(r"\$ (?:[A-Z_]+=\S+ )*(?:pyworkflow|python \w+\.py\b|sleep \d)")
+RUN_ID = re.compile(r"\brun_[0-9a-z]{20,26}\b")
 
 
 @dataclass(frozen=True)
@@ -77,40 +86,63 @@ def compile_block(block: Block, name: str) -> types.CodeType:
     return code
 
 
-def run_console(block: Block, name: str) -> None:
-    """Run the block's own commands, and complain about an unexpected exit."""
+def run_console(block: Block, name: str, ids: dict[str, str]) -> None:
+    """Run the block's own commands, and complain about an unexpected exit.
+
+    Args:
+        block: the block.
+        name: the page, for messages.
+        ids: run ids as the page shows them, with the real ones; those of this block are added.
+    """
     expected = int(block.marks.get("exit", "0"))
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    for line in block.source.splitlines():
-        if not line.startswith("$ pyworkflow"):
+    lines = block.source.splitlines()
+    for number, line in enumerate(lines):
+        if not COMMAND.match(line):
             continue
+        command = RUN_ID.sub(lambda shown: ids.get(shown[0], shown[0]), line[2:])
         done = subprocess.run(  # the page is ours: its commands are meant to run
-            line[2:],
+            command,
             shell=True,
             check=False,
             env=os.environ | {"PATH": path},
             timeout=60,
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
         )
-        if done.returncode != expected:
-            raise SystemExit(f"{name}:{block.line}: {line!r} exited with {done.returncode}, not {expected}")
+        print(f"$ {command}\n{done.stdout}", end="", flush=True)
+        # A shell says 137 for a process that signal 9 killed; without one in between it is -9.
+        code = done.returncode if done.returncode >= 0 else 128 - done.returncode
+        if code != expected:
+            raise SystemExit(f"{name}:{block.line}: {line!r} exited with {code}, not {expected}")
+        shown = itertools.takewhile(lambda text: not text.startswith("$ "), lines[number + 1 :])
+        ids.update(zip(_new_ids("\n".join(shown), ids), _new_ids(done.stdout, ids.values()), strict=False))
+
+
+def _new_ids(text: str, known: Collection[str]) -> list[str]:
+    return [run_id for run_id in dict.fromkeys(RUN_ID.findall(text)) if run_id not in known]
 
 
 def run_page(path: Path) -> None:
     """Run every block of the page in order."""
+    sys.path.insert(0, os.getcwd())  # as for a program, so that a block can import a file of its page
     module = types.ModuleType("__page__")
     sys.modules["__page__"] = module
     with asyncio.Runner() as runner:
+        ids: dict[str, str] = {}
         for block in blocks_of(path.read_text(encoding="utf-8")):
+            if "file" in block.marks:
+                Path(block.marks["file"]).write_text(block.source, encoding="utf-8")
             if block.language == "python":
                 code = compile_block(block, str(path))
-                if "no-run" not in block.marks:
+                if not {"no-run", "file"} & block.marks.keys():
                     result = eval(code, module.__dict__)
                     if inspect.iscoroutine(result):
                         runner.run(result)
             elif block.language == "console" and "no-run" not in block.marks:
                 sys.stdout.flush()
-                run_console(block, str(path))
+                run_console(block, str(path), ids)
 
 
 if __name__ == "__main__":

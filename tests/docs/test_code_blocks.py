@@ -116,5 +116,31 @@ def test_a_command_must_exit_as_the_page_says(tmp_path: Path, mark: str, passes:
     assert (done.returncode == 0) is passes, done.stderr
 
 
+def test_a_block_with_a_file_mark_becomes_that_file_and_commands_use_it(tmp_path: Path) -> None:
+    done = check(
+        "<!-- file: two.py -->\n```python\nprint('in the file')\n```\n\n```console\n$ python two.py\n```\n",
+        tmp_path,
+    )
+    assert (done.returncode, done.stdout) == (0, "$ python two.py\nin the file\n"), done.stderr
+
+
+def test_a_shown_run_id_stands_for_the_one_that_was_printed(tmp_path: Path) -> None:
+    done = check(
+        "<!-- file: say.py -->\n```python\nimport sys\nprint('run_' + 'a' * 20, *sys.argv[1:])\n```\n\n"
+        f"```console\n$ python say.py\nrun_{'1' * 20}\n$ python say.py run_{'1' * 20} run_{'2' * 20}\n```\n",
+        tmp_path,
+    )
+    assert f"say.py run_{'a' * 20} run_{'2' * 20}\n" in done.stdout, done.stderr
+
+
+def test_a_command_killed_by_a_signal_exits_as_a_shell_says(tmp_path: Path) -> None:
+    page = (
+        "<!-- file: die.py -->\n```python\nimport os\nos.kill(os.getpid(), 9)\n```\n\n"
+        "<!-- exit: 137 -->\n```console\n$ NOW=yes python die.py\n```\n"
+    )
+    done = check(page, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 def test_other_commands_of_a_console_block_are_not_run(tmp_path: Path) -> None:
     assert check("```console\n$ exit 3\n$ pip install nothing\n```\n", tmp_path).returncode == 0
