@@ -93,7 +93,7 @@ class CommitQueue:
             try:
                 answer = await entry.answer
             except asyncio.CancelledError:
-                if entry.answer.done() and not entry.answer.cancelled() and entry.answer.result() is _LEAD:
+                if _answer_of(entry.answer) is _LEAD:
                     self._pass_lead(entry)
                 raise
             if answer is not _LEAD:
@@ -172,3 +172,10 @@ class CommitQueue:
             self._leading = False
         if mine in self._queue:
             self._queue.remove(mine)
+
+
+def _answer_of(future: asyncio.Future[object]) -> object:
+    """What the future holds; None if it holds nothing, an error or a cancellation."""
+    if not future.done() or future.cancelled() or future.exception() is not None:
+        return None
+    return future.result()

@@ -466,16 +466,18 @@ class StorageBackend(ABC):
         """All events of a run, in order."""
         return await self.read(run_id)
 
-    async def get_run(self, run_id: str) -> RunRecord | None:
-        """The run's record; another name of `get`."""
-        return await self.get(run_id)
+    get_run = get
 
     async def list_runs(self, query: RunQuery | None = None, *, limit: int = 100) -> list[RunRecord]:
         """The newest `limit` runs that match."""
         return (await self.find(query, limit=limit)).records
 
     async def __aenter__(self) -> Self:
-        await self.open()
+        try:
+            await self.open()
+        except BaseException:
+            await self.close()
+            raise
         return self
 
     async def __aexit__(

@@ -39,6 +39,8 @@ def _run(arguments: list[str] | None) -> int:
     except (KeyboardInterrupt, BrokenPipeError):
         raise
     except BaseException as error:
+        if isinstance(error.__context__, BrokenPipeError):  # typer made an exit of it
+            raise BrokenPipeError from None
         from .failures import report
 
         return report(error, arguments)

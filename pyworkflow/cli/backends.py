@@ -25,8 +25,8 @@ def backends(session: Session) -> int:
     columns = [
         Column("SCHEME"),
         Column("USABLE"),
-        Column("FROM", drop=1),
-        Column("EXAMPLE", drop=2),
+        Column("FROM", drop=2),
+        Column("EXAMPLE", drop=1),
         Column("WHAT", drop=3, least=20),
     ]
     print_table(

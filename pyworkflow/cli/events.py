@@ -36,9 +36,9 @@ async def _events(session: Session, run_id: str, follow: bool, after: int) -> in
 
     from .run import find_run
 
-    show = _print_line if session.as_json else _row_printer()
     async with session.opened() as storage:
         await find_run(session, storage, run_id)
+        show = _print_line if session.as_json else _row_printer()
         while True:
             record = await storage.get(run_id)
             for event in await storage.read(run_id, after=after):

@@ -37,7 +37,9 @@ def report(error: BaseException, arguments: list[str] | None) -> int:
     if _debugging(arguments):
         import traceback
 
-        traceback.print_exception(error)
+        # What a run failed of is worth more than the way in which this command says so.
+        failed = isinstance(error, CommandFailed) and error.__cause__ is not None
+        traceback.print_exception(error.__cause__ if failed else error)
     code, text = explain(error)
     first, _, rest = _without_secrets(text, arguments).partition("\n")
     print(_red(f"error: {first}"), file=sys.stderr)
@@ -94,7 +96,20 @@ def _without_secrets(text: str, arguments: list[str] | None) -> str:
     for url in urls:
         if "://" in url:
             text = text.replace(url, redact(url))
+            for secret in _secrets_of(url):
+                text = text.replace(secret, "…")
     return text
+
+
+def _secrets_of(url: str) -> list[str]:
+    """User, password and both together, as they stand in the URL and as they are meant."""
+    from urllib.parse import unquote
+
+    user, at, _ = url.partition("://")[2].partition("/")[0].rpartition("@")
+    if not at:
+        return []
+    words = [user, user.partition(":")[2]]
+    return [word for word in [*words, *map(unquote, words)] if word]
 
 
 def _red(text: str) -> str:

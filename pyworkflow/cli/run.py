@@ -107,15 +107,17 @@ async def _start(
     async with session.opened() as storage:
         use_engine(Engine(storage, ids=KnownRun()))
         _say_that_it_runs(session, run_id, workflow.name)
+        cause: Exception | None = None
         try:
             await start(workflow, *args, storage=storage, **options, **kwargs)
         except Exception as error:
             if not _is_of_the_run(error):
                 raise
+            cause = error
         except BaseException:
-            _say_how_to_go_on(session, run_id)
+            _say_how_to_go_on(run_id)
             raise
-        return await _report(session, storage, run_id, enqueued=options["queue"] is not None)
+        return await _report(session, storage, run_id, cause, enqueued=options["queue"] is not None)
 
 
 async def _resume(session: Session, run_id: str, wait: bool) -> int:
@@ -126,6 +128,7 @@ async def _resume(session: Session, run_id: str, wait: bool) -> int:
 
     async with session.opened() as storage:
         before = await find_run(session, storage, run_id)
+        cause: Exception | None = None
         if not before.status.is_terminal:
             _say_that_it_runs(session, run_id, before.workflow_name)
             try:
@@ -140,10 +143,11 @@ async def _resume(session: Session, run_id: str, wait: bool) -> int:
             except Exception as error:
                 if not _is_of_the_run(error):
                     raise
+                cause = error
             except BaseException:
-                _say_how_to_go_on(session, run_id)
+                _say_how_to_go_on(run_id)
                 raise
-        return await _report(session, storage, run_id)
+        return await _report(session, storage, run_id, cause)
 
 
 async def find_run(session: Session, storage: StorageBackend, run_id: str) -> WorkflowRun:
@@ -157,7 +161,14 @@ async def find_run(session: Session, storage: StorageBackend, run_id: str) -> Wo
     return found
 
 
-async def _report(session: Session, storage: StorageBackend, run_id: str, *, enqueued: bool = False) -> int:
+async def _report(
+    session: Session,
+    storage: StorageBackend,
+    run_id: str,
+    cause: Exception | None,
+    *,
+    enqueued: bool = False,
+) -> int:
     from .values import print_json, to_text
 
     run = await find_run(session, storage, run_id)
@@ -177,7 +188,7 @@ async def _report(session: Session, storage: StorageBackend, run_id: str, *, enq
         elif run.status == "suspended":
             print(f"waits   see 'pyworkflow runs show {run.run_id}'")
     if run.status.is_terminal and run.status != "completed":
-        raise CommandFailed(f"run {run.run_id} {_ended(run)}")
+        raise CommandFailed(f"run {run.run_id} {_ended(run)}") from cause
     return SUSPENDED if run.status == "suspended" and not enqueued else 0
 
 
@@ -219,5 +230,5 @@ def _say_that_it_runs(session: Session, run_id: str, workflow: str) -> None:
         print(f"run {run_id} of {workflow} …", file=sys.stderr)
 
 
-def _say_how_to_go_on(session: Session, run_id: str) -> None:
+def _say_how_to_go_on(run_id: str) -> None:
     print(f"run {run_id} can go on: pyworkflow resume {run_id}", file=sys.stderr)

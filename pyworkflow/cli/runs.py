@@ -35,10 +35,10 @@ def list_runs(
     """List runs, the newest first."""
     from ..runs import statuses
 
-    try:
-        wanted = statuses([word for text in status for word in text.split(",")] if status else None)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    words = [word for text in status or () for word in text.split(",")]
+    for word in words:
+        _check_status(word)
+    wanted = statuses(words or None)
     return run_async(
         _list(session, {"status": wanted, "workflow_name": workflow, "queue": queue, "limit": limit})
     )
@@ -107,6 +107,18 @@ async def _list(session: Session, filters: dict[str, Any]) -> int:
         ],
     )
     return 0
+
+
+def _check_status(word: str) -> None:
+    import difflib
+
+    from pyworkflow_core.record import RunStatus
+
+    known = [status.value for status in RunStatus]
+    if word not in known:
+        close = difflib.get_close_matches(word, known, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+        raise UsageError(f"there is no status {word!r}; {hint}")
 
 
 def _took(run: WorkflowRun) -> str:

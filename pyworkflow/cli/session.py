@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
@@ -58,7 +59,10 @@ class Session:
         from ..config import get_config
 
         chosen = self.url or get_config().storage
-        return redact(chosen) if isinstance(chosen, str) else type(chosen).__name__
+        if not isinstance(chosen, str):
+            return type(chosen).__name__
+        relative = chosen.startswith("file:") and not chosen.startswith("file:/")
+        return f"{redact(chosen)} (in {os.getcwd()})" if relative else redact(chosen)
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator[StorageBackend]:

@@ -54,7 +54,7 @@ def worker(
         "serving %s of %s, %d runs at once: %s", queues, session.storage_name, concurrency, ", ".join(names)
     )
     serving.run_until_signal()
-    log.info("stopped; %d runs taken up", serving.driven)
+    log.info("stopped; runs taken up: %d", serving.driven)
     if session.as_json:
         from .values import print_json
 

@@ -62,7 +62,7 @@ def _prepare(output: Path) -> None:
             inside = list(output.iterdir())
             if inside and not (output / _MARKER).exists():
                 raise ConfigurationError(
-                    f"{str(output)!r} is not empty, and not of an earlier demo; choose another folder: --output FOLDER"
+                    f"{str(output)!r} is not empty, and not of an earlier demo; choose another with --output"
                 )
             shutil.rmtree(output)
         output.mkdir(parents=True)
@@ -146,8 +146,18 @@ class _Watch:
 @contextlib.contextmanager
 def _child(task: str, folder: Path, run_id: str, hold_after: int) -> Iterator[subprocess.Popen[bytes]]:
     """A process of the demo. It is gone at the end, whatever happens."""
-    command = [sys.executable, "-m", "pyworkflow.demo.child", task, str(folder), run_id, str(hold_after)]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pyworkflow.demo.child",
+        task,
+        str(folder),
+        run_id,
+        str(hold_after),
+    ]
+    # In a process group of its own: Ctrl-C is for us, and we end the child.
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
     try:
         yield process
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -139,9 +140,9 @@ class Printer:
         """Say what the first process left behind."""
         started, completed = steps_of(log)
         self._title(1, f"Process {pid} worked for {duration(seconds)}, and was killed with SIGKILL.")
+        under_way = len(started - completed)
         self.say(
-            f"   Its log holds {len(log)} events: {len(completed)} steps completed, "
-            f"{len(started - completed)} under way. The first and the last:"
+            f"   Its log holds {len(log)} events: {len(completed)} steps completed, {under_way} under way."
         )
         self._ends(log)
 
@@ -172,9 +173,11 @@ class Printer:
         for claim, held in claims.items():
             self.say(f"   {style('yes', '32') if held else style('NO ', '31')}  {claim}")
         place = shlex.quote(str(folder))
-        self.say(f"\nmanifest  {manifest_file(folder)}")
+        self.say(f"\ntook      {duration(sum(outcome.seconds))}")
+        self.say(f"manifest  {manifest_file(folder)}")
         if outcome.files:
-            self.say(f"check it  sha256sum --quiet -c {shlex.quote(str(manifest_file(folder)))}")
+            tool = "sha256sum" if shutil.which("sha256sum") else "shasum -a 256"
+            self.say(f"check it  {tool} -c {shlex.quote(str(manifest_file(folder)))}")
         else:
             self.say("          (empty, since there are no files; sha256sum finds nothing to check)")
         self.say(f"look at   pyworkflow events {outcome.run_id} --storage file:{place}/runs")

@@ -128,10 +128,15 @@ async def resume(run_id: str, *, storage: StorageBackend | str | None = None) ->
                     f"lease of {engine.settings.lease / 1e6:g} s has ended"
                 )
             return None
+        drive = await drive_for(engine, claims[0])
         try:
-            await _drive(await drive_for(engine, claims[0]))
+            await drive.run()
         except RunLost as lost:
-            raise WorkflowAlreadyRunningError(str(lost)) from None
+            record = await _record(engine, run_id)
+            if not record.status.is_terminal:
+                raise WorkflowAlreadyRunningError(str(lost)) from None
+        if drive.error is not None:
+            raise _noted(drive.error, run_id)
         record = await _record(engine, run_id)
     return await result_of(engine, record)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from typing import Any
 
 import msgspec
@@ -27,6 +28,7 @@ from pyworkflow_core.payloads import (
     HookCreated,
     Payload,
     RunRecovered,
+    StepCancelled,
     StepCompleted,
     StepFailed,
     StepRetrying,
@@ -50,6 +52,9 @@ from .workshop import Workshop
 log = logging.getLogger("pyworkflow")
 
 __all__ = ["Drive", "RunLost"]
+
+Key = tuple[str, int]
+_CUT_OFF = "interrupted"
 
 
 class Drive:
@@ -84,9 +89,11 @@ class Drive:
         self._workshop = Workshop(engine, claim.run_id)
         self._taken: list[Payload] = []
         self._launches: list[StepCall] = []
+        self._restarts: deque[Key] = deque()
         self._announce: list[HookCall] = []
         self._look = False
         self._idle = False
+        self._given_up = False
 
     @property
     def record(self) -> RunRecord | None:
@@ -139,15 +146,20 @@ class Drive:
             at = self.engine.clock.now()
             first = self._first_event(record, resumed)
             again = [] if isinstance(first, WorkflowInterrupted) else open_steps(history)
-            payloads = [first, *(msgspec.structs.replace(s, attempt=s.attempt + 1) for s in again)]
+            # What does not fit into this append is tried again afterwards.
+            self._restarts.extend((s.step, s.ordinal) for s in again[self._most_events :])
+            attempts = [msgspec.structs.replace(s, attempt=s.attempt + 1) for s in again[: self._most_events]]
+            payloads = [first, *attempts]
             if await log.send(payloads, at):
                 break
+            self._restarts.clear()
             await log.catch_up()
         if isinstance(first, WorkflowInterrupted):
             return
         self._machine.feed([*history, *(Envelope(1, at, p) for p in payloads)])
-        self._launches = self._machine.open_steps()
-        if not resumed:  # the last owner may have died before it said that the hook exists
+        later = set(self._restarts)
+        self._launches = [c for c in self._machine.open_steps() if (c.name, c.ordinal) not in later]
+        if not resumed or _was_cut_off(history):  # before it said that the hook exists, perhaps
             self._announce = list(self._machine.hooks.values())
         self._launch()
 
@@ -181,8 +193,9 @@ class Drive:
                 await self.take_up()
             while not self.log.ended and await self._go_on():
                 pass
+            await self._workshop.finish_telling(self.engine.settings.grace)
         except asyncio.CancelledError:
-            await self._leave("interrupted")
+            await self._leave(_CUT_OFF)
             raise
         except (NonDeterminismError, HistoryVersionError, CodecError) as error:
             await self._give_back(error)
@@ -249,7 +262,7 @@ class Drive:
                 return True
         payloads: list[Payload] = []
         self._collect_commands(payloads)
-        most, room = self.engine.settings.turn_events, self._room
+        most, room = self._most_events, self._room
         while len(payloads) < most and room > 0 and not machine.pending and machine.outcome is None:
             payload = self._next_delivery(at)
             if payload is None:
@@ -300,6 +313,8 @@ class Drive:
             payloads.append(payload)
             if payload.__class__ is StepStarted:
                 self._launches.append(call)  # type: ignore[arg-type]
+            elif payload.__class__ is StepCancelled:
+                self._given_up = True
             elif payload.__class__ is HookCreated:
                 self._announce.append(call)  # type: ignore[arg-type]
 
@@ -311,15 +326,27 @@ class Drive:
         return most if limit is None else max(min(most, limit - 2), 1)
 
     def _next_delivery(self, at: int) -> Payload | None:
+        report = self._next_report()
+        if report is not None:
+            return report
+        while self._restarts:
+            call = self._machine.steps.get(self._restarts.popleft())
+            if call is not None and call.retry_at is None:
+                return self._machine.next_attempt(call)
+        deadline = self._deadline
+        if deadline is not None and deadline <= at:
+            return CancellationRequested("max_duration exceeded", "max_duration")
+        return self._machine.next_due(at)
+
+    def _next_report(self) -> Payload | None:
         reports = self._workshop.reports
         while reports:
             report = reports.popleft()
             if self._is_wanted(report):
                 return report
-        deadline = self._deadline
-        if deadline is not None and deadline <= at:
-            return CancellationRequested("max_duration exceeded", "max_duration")
-        return self._machine.next_due(at)
+            # Nobody waits for it in the state at hand, which a conflict may prove wrong.
+            self._taken.append(report)
+        return None
 
     def _is_wanted(self, report: Payload) -> bool:
         assert isinstance(report, (StepCompleted, StepFailed, StepRetrying))
@@ -352,6 +379,7 @@ class Drive:
         self._taken.clear()
         self._launches.clear()
         self._announce.clear()
+        self._restarts.clear()
         self._idle = False
         self.error = None
         record = await self.log.current()
@@ -362,6 +390,9 @@ class Drive:
         self.log.move_to(record)
         self._machine.feed(history)
         self._workshop.cancel_unwanted(self._machine.steps)
+        # An attempt that is durable, and of which this process lost sight on the way here.
+        self._launches = self._workshop.missing(self._machine.open_steps())
+        self._launch()
 
     async def _read_tail(self) -> None:
         tail = await self.log.read_tail()
@@ -372,7 +403,11 @@ class Drive:
 
     def _launch(self) -> None:
         """Begin what has become durable."""
-        self._workshop.begin(self._launches, self._machine.steps)
+        if not self.stopping:
+            self._workshop.begin(self._launches, self._machine.steps)
+        if self._given_up:
+            self._given_up = False
+            self._workshop.cancel_unwanted(self._machine.steps)
         self._launches.clear()
         if self._announce:
             self._workshop.announce(self._announce)
@@ -398,21 +433,52 @@ class Drive:
 
     async def _leave(self, reason: str) -> None:
         """Suspend a run that could go on: results that are there are recorded, the run stays due."""
+        self.stopping = reason
         await self._workshop.end(self.engine.settings.grace)
         try:
-            if not await self.log.settle():
-                await self.log.release()
+            if self.log.is_sending and not await self._settle():
                 return
-            if self.log.ended or self.log.record is None:
-                return
-            at = max(self.engine.clock.now(), self._machine.now)
-            reports = [p for p in self._workshop.reports if self._is_wanted(p)]
-            if not await self.log.send([*reports, WorkflowSuspended(at, (), reason)], at, release=True):
-                await self.log.release()
-        except (StorageError, RunLost) as error:
+            while self.log.record is not None and not await self._record_and_suspend(reason):
+                pass
+        except (StorageError, NonDeterminismError, RunLost) as error:
             log.warning(
                 "run %s: could not be suspended (%s); it is taken up when its lease ends", self.run_id, error
             )
+
+    async def _settle(self) -> bool:
+        """Learn what became of the append that was under way; False if nothing is left to do."""
+        made = await self.log.settle()
+        if made:
+            self._taken.clear()
+        if self.log.ended:
+            return False
+        if not made and self._machine.started is None:
+            await self.log.release()
+            return False
+        await self._rebuild()
+        return True
+
+    async def _record_and_suspend(self, reason: str) -> bool:
+        """Append the results that are there, and that the run was left; False if it has to be done again."""
+        machine = self._machine
+        at = max(self.engine.clock.now(), machine.now)
+        payloads: list[Payload] = []
+        # One at a time: what follows from one result may be that nobody waits for the next.
+        while len(payloads) < self._most_events and machine.outcome is None:
+            report = self._next_report()
+            if report is None:
+                payloads.append(WorkflowSuspended(at, (), reason))
+                break
+            self._taken.append(report)
+            payloads.append(report)
+            machine.feed([Envelope(1, at, report)])
+        if machine.outcome is not None:
+            payloads.append(self._ending(at))
+        left = isinstance(payloads[-1], WorkflowSuspended)
+        if not await self._send(payloads, at, release=left):
+            return False
+        self._taken.clear()
+        return left or self.log.ended
 
     async def _give_back(self, error: Exception) -> None:
         """A replay failed: leave the run suspended, so that mended code can take it up."""
@@ -440,6 +506,12 @@ class Drive:
             return await definition.func(*args, **kwargs)
 
         return Machine(self.run_id, main, codec=codec, draw_token=self.engine.ids.token)
+
+
+def _was_cut_off(history: list[Envelope[Any]]) -> bool:
+    """Whether the run's last owner was made to leave it at once."""
+    last = next((e.data for e in reversed(history) if isinstance(e.data, WorkflowSuspended)), None)
+    return last is not None and last.reason == _CUT_OFF
 
 
 def _weight(payload: Payload) -> int:

@@ -51,11 +51,11 @@ async def execute(
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             return None
-        return _failed(call, definition, attempt, error, codec, now, rng)
+        return _failed(call, definition, attempt, error, codec, now, rng, limits)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        return _failed(call, definition, attempt, error, codec, now, rng)
+        return _failed(call, definition, attempt, error, codec, now, rng, limits)
 
 
 async def _run(definition: StepDefinition[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -78,8 +78,17 @@ async def _call(definition: StepDefinition[Any, Any], args: tuple[Any, ...], kwa
     if definition.is_async:
         return await definition.func(*args, **kwargs)
     context = contextvars.copy_context()
-    work = functools.partial(context.run, definition.func, *args, **kwargs)
+    work = functools.partial(context.run, _in_thread, definition.func, args, kwargs)
     return await asyncio.get_running_loop().run_in_executor(None, work)
+
+
+def _in_thread(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    try:
+        return func(*args, **kwargs)
+    except (StopIteration, GeneratorExit) as error:
+        # As in a coroutine. A future refuses the one, and the other looks like the end of whoever
+        # awaits it; in both cases the step would be waited for for ever.
+        raise RuntimeError(f"the step raised {type(error).__name__}") from error
 
 
 def _failed(
@@ -90,12 +99,19 @@ def _failed(
     codec: Codec,
     now: Callable[[], int],
     rng: random.Random,
+    limits: Limits,
 ) -> Report:
     failures = call.failures + 1
     policy = definition.policy
     if definition.uses_default_retries:
         policy = msgspec.structs.replace(policy, max_retries=get_config().default_retries)
     encoded = Raw(codec.encode_error(error, reach=call.reach))
+    if limits.event_bytes is not None and len(encoded) + _OVERHEAD > limits.event_bytes:
+        short = LimitExceeded(
+            f"step {call.name!r} failed with {type(error).__qualname__}, whose record takes {len(encoded)} bytes; "
+            f"the storage takes {limits.event_bytes} an event. It begins: {str(error)[:200]}"
+        )
+        encoded = Raw(codec.encode_error(short))
     try:
         delay = policy.after(error, failures, rng)
     except ValueError as wrong:  # retry_after is not a duration

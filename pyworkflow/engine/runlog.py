@@ -61,6 +61,11 @@ class RunLog:
         """Whether the run has a terminal event."""
         return self.record is not None and self.record.status.is_terminal
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether nobody knows yet what became of an append."""
+        return self._sending is not None
+
     async def send(self, payloads: list[Payload], at: int, *, release: bool = False) -> bool:
         """Append `payloads` as events of one time; True once durable, False after a conflict.
 

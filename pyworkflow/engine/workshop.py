@@ -39,18 +39,22 @@ class Workshop:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a step executes."""
-        return bool(self._tasks)
+        """Whether a step executes, or somebody is being told about a hook."""
+        return bool(self._tasks or self._background)
 
     def begin(self, calls: list[StepCall], wanted: dict[Key, StepCall]) -> None:
-        """Execute `calls` that the workflow still wants; cancel what it does not."""
+        """Execute `calls` that the workflow still wants."""
         tasks = self._tasks
         for call in calls:
             key = (call.name, call.ordinal)
             if wanted.get(key) is call and key not in tasks:
                 tasks[key] = asyncio.get_running_loop().create_task(self._step(key, call), name=call.name)
-        if len(tasks) > len(wanted):
-            self.cancel_unwanted(wanted)
+
+    def missing(self, calls: list[StepCall]) -> list[StepCall]:
+        """Those of `calls` that neither execute here nor have reported."""
+        reported = {(report.step, report.ordinal) for report in self.reports}  # type: ignore[attr-defined]
+        known = reported.union(self._tasks)
+        return [call for call in calls if (call.name, call.ordinal) not in known]
 
     def cancel_unwanted(self, wanted: dict[Key, StepCall]) -> None:
         """Cancel steps that the workflow no longer waits for."""
@@ -64,7 +68,11 @@ class Workshop:
             if hook.on_created is not None:
                 task = asyncio.get_running_loop().create_task(self._tell(hook))
                 self._background.add(task)
-                task.add_done_callback(self._background.discard)
+                task.add_done_callback(self._told)
+
+    def _told(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        self.wake_up()
 
     async def pause(self, wake: int | None) -> None:
         """Wait until a step ends, `wake_up` is called, or it is time."""
@@ -84,15 +92,20 @@ class Workshop:
 
     async def end(self, grace: int) -> None:
         """Cancel the steps and wait for them, `grace` microseconds at most. Threads go on unheard."""
-        tasks = list(self._tasks.values())
+        tasks = [*self._tasks.values(), *self._background]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=grace / 1e6)
 
+    async def finish_telling(self, grace: int) -> None:
+        """Let callbacks of hooks come to their end, `grace` microseconds at most."""
+        if self._background:
+            await asyncio.wait(self._background, timeout=grace / 1e6)
+
     def drop(self) -> None:
         """Cancel the steps without waiting."""
-        for task in self._tasks.values():
+        for task in (*self._tasks.values(), *self._background):
             task.cancel()
 
     async def _step(self, key: Key, call: StepCall) -> None:

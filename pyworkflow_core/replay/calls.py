@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Raw
 
 from ..codec import EMPTY_REACH, Reach
-from ..errors import CancellationError
+from ..errors import CancellationError, CodecError
 from ..payloads import (
     HookCreated,
     HookDisposed,
@@ -139,8 +139,9 @@ class Call(asyncio.Future[Any]):
     def issue(self) -> None:
         """Become a command, the first time."""
         if not self.begun:
-            self.begun = True
             machine = self.machine
+            machine.loop.refuse_if_dead()
+            self.begun = True
             _init_future(self, loop=machine.loop)
             del machine.unawaited[self.order]
             machine.pending.append((self, False))
@@ -162,6 +163,12 @@ class Call(asyncio.Future[Any]):
     def __eq__(self, other: object) -> bool:
         return self is other
 
+    def add_done_callback(self, *args: Any, **kwargs: Any) -> None:
+        """As a future's; makes the call a command (``asyncio.wait`` asks for nothing before)."""
+        if not self.begun:
+            self.issue()
+        _add_callback(self, *args, **kwargs)
+
     def get_loop(self) -> Any:
         """The workflow's loop."""
         return self.machine.loop
@@ -180,6 +187,7 @@ class Call(asyncio.Future[Any]):
 
 
 _init_future: Any = asyncio.Future.__init__
+_add_callback: Any = asyncio.Future.add_done_callback
 _await_future: Any = asyncio.Future.__await__
 _get_blocking: Any = asyncio.Future.__dict__["_asyncio_future_blocking"].__get__
 _set_blocking: Any = asyncio.Future.__dict__["_asyncio_future_blocking"].__set__
@@ -253,14 +261,19 @@ class StepCall(Call):
                     and completed.step == self.name
                     and not (machine.loop.cancels and _cancel_is_pending(machine))
                 ):
-                    machine.pos = pos + 2
-                    if envelope.at > machine.now:
-                        machine.now = envelope.at
-                    self.recorded = self.settled = True
-                    del machine.unawaited[self.order]
-                    machine.recoveries = 0
-                    self.value = value = machine.decode(completed.result, reach=self.reach)
-                    return value
+                    try:
+                        self.value = value = machine.decode(completed.result, reach=self.reach)
+                    except CodecError:
+                        pass  # the slow path fails likewise, where it is the replay's failure
+                    else:
+                        machine.pos = pos + 2
+                        if envelope.at > machine.now:
+                            machine.now = envelope.at
+                        self.recorded = self.settled = True
+                        del machine.unawaited[self.order]
+                        machine.recoveries = 0
+                        self.__class__ = _AnsweredStep
+                        return value
         if not self.begun:
             self.issue()
         try:
@@ -310,6 +323,23 @@ def _count(ordinals: dict[str, int], name: str) -> int:
     """The how-manieth call of `name` this is."""
     ordinals[name] = ordinal = ordinals.get(name, 0) + 1
     return ordinal
+
+
+class _AnsweredStep(StepCall):
+    """A step that the fast path answered; it becomes the future that it is otherwise when asked."""
+
+    __slots__ = ()
+
+    def done(self) -> bool:
+        """True."""
+        return True
+
+    def result(self) -> Any:
+        """The answer."""
+        return self.value
+
+    def exception(self) -> None:
+        """None: only answers take the fast path."""
 
 
 def _cancel_is_pending(machine: Machine) -> bool:

@@ -9,7 +9,6 @@ iterate alike in every process (by address, ``asyncio.wait``'s pending set would
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import sys
 from asyncio import events
@@ -24,6 +23,12 @@ if TYPE_CHECKING:
     from .machine import Machine
 
 _PRUNE_AT = 64
+_CLOSINGS = 100
+_LONGEST_CHAIN = 1000
+
+# Coroutines that swallow everything and go on. They are kept, because the garbage collector
+# would run them in any thread.
+_unclosable: list[Any] = []
 
 
 current_machine: contextvars.ContextVar[Machine | None] = contextvars.ContextVar(
@@ -155,7 +160,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
         """Run the callback at a moment of workflow time; the timer is durable."""
-        self._refuse_if_dead()
+        self.refuse_if_dead()
         timer = Timer(when, callback, args, self, context)
         timer.due = round(when * 1e6)
         timer.ordinal = 0
@@ -175,6 +180,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     def create_future(self) -> WorkflowFuture:
         """A future of this loop."""
+        self.refuse_if_dead()
         future = WorkflowFuture(loop=self)
         self._created += 1
         future.order = self._created
@@ -189,7 +195,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         **_: Any,
     ) -> WorkflowTask:
         """Run a coroutine, or a step that was called, as a task of the workflow."""
-        self._refuse_if_dead(coro)
+        self.refuse_if_dead(coro)
         _refuse_as_completed(coro)
         if not isinstance(coro, (Coroutine, Generator)):
             coro = _await(coro)
@@ -278,7 +284,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             self.ready.clear()
             self.leave(entered)
 
-    def _refuse_if_dead(self, coro: Any = None) -> None:
+    def refuse_if_dead(self, coro: Any = None) -> None:
+        """Refuse a command of a run that was dropped, and close `coro`."""
         if self.dead:
             if coro is not None:
                 _close(coro)
@@ -321,9 +328,27 @@ async def _await(awaitable: Any) -> Any:
 
 
 def _close(coro: Any) -> None:
-    # Whatever the clean-up of a dropped run raises goes nowhere.
-    with contextlib.suppress(BaseException):
-        coro.close()
+    # Whatever the clean-up of a dropped run raises goes nowhere. One that awaits something all
+    # the same is closed again, with those that it awaited, until it has come to its end.
+    chain: list[Any] = []
+    while hasattr(coro, "close") and len(chain) < _LONGEST_CHAIN:
+        chain.append(coro)
+        coro = getattr(coro, "cr_await", None)
+    for each in chain:
+        if not _ends(each):
+            _unclosable.append(each)
+
+
+def _ends(coro: Any) -> bool:
+    for _ in range(_CLOSINGS):
+        try:
+            coro.close()
+        except BaseException:
+            if getattr(coro, "cr_frame", None) is None:
+                return True
+        else:
+            return True
+    return False
 
 
 def _refuse_as_completed(coro: Any) -> None:

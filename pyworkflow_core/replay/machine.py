@@ -335,15 +335,18 @@ class Machine:
         if payload.attempt == 1:
             self._on_command(envelope)
             return
-        call = self._open_step(payload)
+        key = (payload.step, payload.ordinal)
+        call = self.steps.get(key)
+        if call is None:
+            # Who takes a run up records attempts before it replays; so the log may not say yet
+            # that nobody waits for this one any more.
+            if any(
+                gone and (c.name, c.ordinal) == key and isinstance(c, StepCall) for c, gone in self.pending
+            ):
+                return
+            raise not_waiting(self, payload)
         call.attempt = payload.attempt
         call.retry_at = None
-
-    def _open_step(self, payload: StepStarted | StepRetrying) -> StepCall:
-        call = self.steps.get((payload.step, payload.ordinal))
-        if call is None:
-            raise not_waiting(self, payload)
-        return call
 
     def _on_given_up(self, envelope: Envelope[Any]) -> None:
         payload = envelope.data
@@ -407,7 +410,9 @@ class Machine:
 
     def _on_step_retrying(self, envelope: Envelope[StepRetrying]) -> None:
         payload = envelope.data
-        call = self._open_step(payload)
+        call = self.steps.get((payload.step, payload.ordinal))
+        if call is None:
+            raise not_waiting(self, payload)
         call.failures = payload.failures
         call.retry_at = payload.retry_at
         self._agenda.add(payload.retry_at, call)
@@ -459,9 +464,17 @@ class Machine:
         self._drain()
 
     def _on_ended(self, envelope: Envelope[Any]) -> None:
-        if self.outcome is None and envelope.data.__class__ is not WorkflowInterrupted:
+        if self.outcome is None and not self._ends_without_outcome(envelope.data):
             raise still_running(self, envelope.data)
         self.ended = envelope.data
+
+    def _ends_without_outcome(self, payload: Payload) -> bool:
+        """Interrupted, stalled, or cancelled before any of its code ran."""
+        if payload.__class__ is WorkflowFailed:
+            return not self.pending and not self.waiting()
+        return payload.__class__ is WorkflowInterrupted or (
+            payload.__class__ is WorkflowCancelled and self.owner is None
+        )
 
     def _on_unknown(self, envelope: Envelope[UnknownPayload]) -> None:
         if "." not in envelope.data.type:

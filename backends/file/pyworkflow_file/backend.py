@@ -34,7 +34,8 @@ from .folder import check_platform
 from .heads import copy_record
 from .options import Options, parse_url
 from .reading import read_extents
-from .store import Progress, Store, index_error, is_broken
+from .store import Store
+from .view import Progress, index_error, is_broken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

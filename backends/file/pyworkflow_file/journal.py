@@ -65,12 +65,13 @@ class Journal:
             preferred: the generation that the index has of a segment. Another one beside it
                 is an unfinished or unneeded copy.
         """
-        self._list(preferred)
+        self.list_again(preferred)
         if not self.generations:
             self._create(1)
         self._use(max(self.generations))
 
-    def _list(self, preferred: dict[int, int]) -> None:
+    def list_again(self, preferred: dict[int, int]) -> None:
+        """Find the segments' files; of two generations the one in `preferred`, or the later one, counts."""
         self.generations = {}
         for number, found in list_segments(self.folder).items():
             self.generations[number] = preferred[number] if preferred.get(number) in found else found[-1]
@@ -143,11 +144,11 @@ class Journal:
         last = max(self.generations)
         if synced is None:
             # A restored copy, or a record torn by a power failure.
-            self._list(generations())
+            self.list_again(generations())
             last = max(self.generations)
             synced = Place(last, 0)
         if last < synced.segment:
-            self._list(generations())
+            self.list_again(generations())
             last = max(self.generations)
         if last < synced.segment:
             raise damage(self.path(synced.segment), 0, "the file is missing, and was acknowledged")

@@ -1,3 +1,5 @@
+"""Folders, broken disks and logs for the tests of the file backend."""
+
 from __future__ import annotations
 
 import asyncio

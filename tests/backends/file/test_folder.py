@@ -73,11 +73,18 @@ def test_a_local_mount_below_a_network_one_is_accepted(folder: Any, tmp_path: An
     asyncio.run(main())
 
 
+async def open_and_close(store: FileStorageBackend) -> None:
+    try:
+        await store.open()
+    finally:
+        await store.close()
+
+
 def test_something_that_is_no_folder_is_refused(folder: Any) -> None:
     folder.path.write_text("a file")
     for path in (folder.path, folder.path / "below"):
         with pytest.raises(StorageUnavailable, match="folder"):
-            asyncio.run(FileStorageBackend(path).open())
+            asyncio.run(open_and_close(FileStorageBackend(path)))
 
 
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -166,3 +167,17 @@ def test_the_lines_of_a_run_that_do_not_follow_each_other_are_named(
     folder.journal().write_bytes(lines[0] + lines[2])
     with pytest.raises(CorruptLog, match="event 4 of run 'r0' follows event 1"):
         folder.run(contents)
+
+
+def test_an_open_that_fails_holds_no_file(folder: Any, fill: Any, descriptors: Any) -> None:
+    folder.run(lambda s: fill(s, runs=1, steps=2))
+    whole = folder.journal().read_bytes()
+    folder.forget()
+    folder.journal().write_bytes(b"?" + whole[1:])
+    gc.collect()
+    before = descriptors()
+    for _ in range(5):
+        with pytest.raises(CorruptLog):
+            folder.run(fill)
+    gc.collect()  # the errors hold their frames
+    assert descriptors() == before

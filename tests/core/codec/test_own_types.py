@@ -1,3 +1,5 @@
+"""Types of the application: registered, annotated, or refused."""
+
 import functools
 import pathlib
 import sys
