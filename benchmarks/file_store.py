@@ -73,7 +73,8 @@ async def sequential(folder: str, steps: int = 1000) -> dict[str, object]:
     a, b = statistics.median(ours), statistics.median(floors)
     growth = statistics.median(ours[-100:]) / statistics.median(ours[:100])
     return {
-        "what": "lone append", "us": round(a * 1e6, 1), "floor_us": round(b * 1e6, 1), "ratio": round(a / b, 2),
+        "what": "lone append", "us": round(a * 1e6, 1), "floor_us": round(b * 1e6, 1),
+        "ratio": round(a / b, 2),
         "last_100_over_first_100": round(growth, 2),
     }  # fmt: skip
 
@@ -143,7 +144,7 @@ async def opening(folder: str, runs: int, steps: int) -> dict[str, object]:
     async with FileStorageBackend(path) as store:
         opened = time.perf_counter() - began
         gets, claims, commits = [], [], []
-        for n in range(0, 300):
+        for n in range(300):
             began = time.perf_counter()
             await store.get(f"run_{n * 7919 % runs:020x}")
             gets.append(time.perf_counter() - began)

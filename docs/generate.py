@@ -1,4 +1,4 @@
-"""Writes the reference pages that follow from the code: events, errors, the front door.
+"""Writes the reference pages that follow from the code: events, errors, the front door, the command line.
 
 `python docs/generate.py` writes them; with `--check` it only says which are out of date.
 """
@@ -10,11 +10,12 @@ import inspect
 import re
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import typer
 
 from pyworkflow_core import errors, payloads
 
@@ -27,6 +28,17 @@ TYPE_WORDS = {
     "Raw": "encoded value",
     "tuple[str, ...]": "list of text",
     "dict[str, str]": "object of text",
+}
+COMPLETION = {"install_completion", "show_completion"}
+EXIT_CODES = {
+    0: "done; for `run` and `resume`: the run completed, or was enqueued",
+    1: "it did not succeed: the run failed, was cancelled or is held by another process",
+    2: "the command or the configuration is wrong",
+    3: "the run is suspended: it sleeps, or waits for an answer",
+    4: "there is no such run or hook",
+    5: "the storage cannot be used",
+    130: "stopped by Ctrl-C; a worker stops in good order instead, with 0",
+    141: "whoever read the output has gone",
 }
 
 
@@ -115,6 +127,56 @@ def api_page() -> str:
     return "\n".join(parts)
 
 
+def cli_page() -> str:
+    """The page of every command with its arguments and options."""
+    root: Any = typer.main.get_command(importlib.import_module("pyworkflow.cli.app").app)
+    parts = [
+        NOTE,
+        "# The command line\n",
+        "`pyworkflow COMMAND`, or `python -m pyworkflow COMMAND`. Results go to stdout; progress, logs and\n"
+        "errors to stderr. An error is one line that begins with `error:`.\n",
+        "## Exit codes\n",
+        "| code | meaning |\n|---|---|",
+        *(f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()),
+        "\n## Options of every command\n",
+        "They may stand before the command too. A command to which one means nothing lacks it.\n",
+        _options(p for p in root.params if p.name not in COMPLETION),
+        "`--install-completion` sets up completion of commands, run ids, statuses and backends for your\n"
+        "shell; `--show-completion` prints what it would set up. `--help` explains every command.\n",
+        "From the environment come `PYWORKFLOW_STORAGE`, `PYWORKFLOW_MODULE`, `PYWORKFLOW_DEBUG=1` for\n"
+        "`--debug`, `NO_COLOR`, and `COLUMNS` for the width of tables. An option given wins.\n",
+    ]
+    for words, command in _commands(root, "pyworkflow"):
+        own = [p for p in command.params if p.name not in {"storage", "as_json", "debug"}]
+        usage = " ".join([words, *(a.metavar for a in own if a.param_type_name == "argument"), "[OPTIONS]"])
+        text = _markdown(inspect.cleandoc(command.help or ""))
+        parts += [f"## `{words}`\n", f"```text\n{usage}\n```\n", text + "\n"]
+        parts += [_options(own)] if own else []
+    return "\n".join(parts)
+
+
+def _commands(group: Any, words: str) -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{words} {name}")
+        else:
+            yield f"{words} {name}", command
+
+
+def _options(parameters: Iterable[Any]) -> str:
+    rows = ["| argument or option | meaning |", "|---|---|"]
+    for parameter in parameters:
+        if parameter.param_type_name == "argument":
+            name = parameter.metavar
+        else:
+            name = ", ".join(sorted(parameter.opts, key=len)) + (f" {m}" if (m := parameter.metavar) else "")
+        default = parameter.default
+        shown = isinstance(default, (str, int)) and not isinstance(default, bool)
+        text = parameter.help + (f" Default: `{default}`." if shown else "")
+        rows.append(f"| `{name}` | {_markdown(text)} |")
+    return "\n".join(rows) + "\n"
+
+
 def _described(name: str, value: Any) -> Iterator[str]:
     described = inspect.isclass(value) or inspect.isroutine(value) or isinstance(value, types.ModuleType)
     if inspect.isroutine(value):
@@ -186,7 +248,7 @@ def _markdown(text: str) -> str:
     return text.replace("``", "`").replace("|", "\\|")
 
 
-PAGES = {"events.md": events_page, "errors.md": errors_page, "api.md": api_page}
+PAGES = {"events.md": events_page, "errors.md": errors_page, "api.md": api_page, "cli.md": cli_page}
 
 
 def stale_pages() -> list[str]:

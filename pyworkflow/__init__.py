@@ -4,59 +4,65 @@ Write ``@workflow`` and ``@step`` functions, `start` them, and after a crash or 
 on from their log: completed steps answer from it, and no recorded step runs again.
 """
 
-from pyworkflow_core.errors import (
-    CancellationError,
-    ConfigurationError,
-    NonDeterminismError,
-    UnserializableValueError,
-    WorkflowError,
-)
-from pyworkflow_core.events import Event
-from pyworkflow_core.payloads import EventType
-from pyworkflow_core.plugins import list_backends, open_storage
-from pyworkflow_core.record import RunStatus
-from pyworkflow_core.storage import StorageBackend
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from .blocking import resume_blocking, start_blocking
-from .config import (
-    configure,
-    configure_from_yaml,
-    discover_workflows,
-    get_config,
-    get_storage,
-    reset_config,
-)
-from .definitions import StepDefinition, WorkflowDefinition, step, workflow
-from .engine.control import resume, start
-from .engine.external import ResumeResult, cancel_workflow, resume_hook
-from .errors import (
-    DiscoveryError,
-    FatalError,
-    HookAlreadyReceivedError,
-    HookExpiredError,
-    HookNotFoundError,
-    IdempotencyConflictError,
-    InvalidTokenError,
-    RetryableError,
-    StepNotAwaitedError,
-    StepOutsideWorkflowError,
-    StepTimeoutError,
-    WorkflowAlreadyRunningError,
-    WorkflowInterruptedError,
-    WorkflowNotFoundError,
-    WorkflowNotRegisteredError,
-    WorkflowStalledError,
-    WorkflowTimeoutError,
-)
-from .primitives import TypedHook, define_hook, hook, shield, sleep
-from .runs import (
-    WorkflowRun,
-    get_workflow_events,
-    get_workflow_run,
-    get_workflow_run_by_idempotency_key,
-    list_workflow_runs,
-)
-from .worker import Worker
+if TYPE_CHECKING:
+    from pyworkflow_core.errors import (
+        CancellationError,
+        ConfigurationError,
+        NonDeterminismError,
+        UnserializableValueError,
+        WorkflowError,
+    )
+    from pyworkflow_core.events import Event
+    from pyworkflow_core.payloads import EventType
+    from pyworkflow_core.plugins import list_backends, open_storage
+    from pyworkflow_core.record import RunStatus
+    from pyworkflow_core.storage import StorageBackend
+
+    from .blocking import resume_blocking, start_blocking
+    from .config import (
+        configure,
+        configure_from_yaml,
+        discover_workflows,
+        get_config,
+        get_storage,
+        reset_config,
+    )
+    from .definitions import StepDefinition, WorkflowDefinition, step, workflow
+    from .engine.control import resume, start
+    from .engine.external import ResumeResult, cancel_workflow, resume_hook
+    from .errors import (
+        DiscoveryError,
+        FatalError,
+        HookAlreadyReceivedError,
+        HookExpiredError,
+        HookNotFoundError,
+        IdempotencyConflictError,
+        InvalidTokenError,
+        RetryableError,
+        StepNotAwaitedError,
+        StepOutsideWorkflowError,
+        StepTimeoutError,
+        WorkflowAlreadyRunningError,
+        WorkflowInterruptedError,
+        WorkflowNotFoundError,
+        WorkflowNotRegisteredError,
+        WorkflowStalledError,
+        WorkflowTimeoutError,
+    )
+    from .primitives import TypedHook, define_hook, hook, shield, sleep
+    from .runs import (
+        WorkflowRun,
+        get_workflow_events,
+        get_workflow_run,
+        get_workflow_run_by_idempotency_key,
+        list_workflow_runs,
+    )
+    from .storage.file import FileStorageBackend
+    from .storage.memory import InMemoryStorageBackend
+    from .worker import Worker
 
 __version__ = "0.1.0"
 
@@ -121,15 +127,49 @@ __all__ = [
     "workflow",
 ]
 
+# Where each name comes from. Nothing is imported before somebody asks for a name: a program that
+# only wants the version, or the command line's help, does not wait for the engine.
+_HOMES = {
+    "pyworkflow_core.errors": (
+        "CancellationError ConfigurationError NonDeterminismError UnserializableValueError WorkflowError"
+    ),
+    "pyworkflow_core.events": "Event",
+    "pyworkflow_core.payloads": "EventType",
+    "pyworkflow_core.plugins": "list_backends open_storage",
+    "pyworkflow_core.record": "RunStatus",
+    "pyworkflow_core.storage": "StorageBackend",
+    ".blocking": "resume_blocking start_blocking",
+    ".config": "configure configure_from_yaml discover_workflows get_config get_storage reset_config",
+    ".definitions": "StepDefinition WorkflowDefinition step workflow",
+    ".engine.control": "resume start",
+    ".engine.external": "ResumeResult cancel_workflow resume_hook",
+    ".errors": (
+        "DiscoveryError FatalError HookAlreadyReceivedError HookExpiredError HookNotFoundError "
+        "IdempotencyConflictError InvalidTokenError RetryableError StepNotAwaitedError "
+        "StepOutsideWorkflowError StepTimeoutError WorkflowAlreadyRunningError "
+        "WorkflowInterruptedError WorkflowNotFoundError WorkflowNotRegisteredError "
+        "WorkflowStalledError WorkflowTimeoutError"
+    ),
+    ".primitives": "TypedHook define_hook hook shield sleep",
+    ".runs": (
+        "WorkflowRun get_workflow_events get_workflow_run get_workflow_run_by_idempotency_key "
+        "list_workflow_runs"
+    ),
+    ".worker": "Worker",
+    ".storage.file": "FileStorageBackend",
+    ".storage.memory": "InMemoryStorageBackend",
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
+
 
 def __getattr__(name: str) -> object:
-    # The backends are separate packages; they are imported when somebody asks for them.
-    if name == "FileStorageBackend":
-        from .storage.file import FileStorageBackend
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'pyworkflow' has no attribute {name!r}")
+    value = getattr(import_module(home, __name__), name)
+    globals()[name] = value
+    return value
 
-        return FileStorageBackend
-    if name == "InMemoryStorageBackend":
-        from .storage.memory import InMemoryStorageBackend
 
-        return InMemoryStorageBackend
-    raise AttributeError(f"module 'pyworkflow' has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -18,6 +18,7 @@ import difflib
 import importlib
 import importlib.metadata
 import importlib.util
+import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -34,6 +35,7 @@ from .errors import (
 from .storage import StorageBackend
 
 GROUP = "pyworkflow.backends"
+_SECRET_OPTION = re.compile(r"([?&][\w.-]*(?:password|passwd|secret|token|key)[\w.-]*=)[^&#]+", re.I)
 
 hookspec = pluggy.HookspecMarker("pyworkflow")
 hookimpl = pluggy.HookimplMarker("pyworkflow")
@@ -101,7 +103,7 @@ def open_storage(url: str) -> StorageBackend:
     scheme = scheme.lower()
     if not colon or not scheme:
         raise ConfigurationError(
-            f"{_redact(url)!r} is not a storage URL: it has no scheme. For a folder write 'file:///absolute/path'."
+            f"{redact(url)!r} is not a storage URL: it has no scheme. For a folder write 'file:///absolute/path'."
         )
     entries = _entry_points()
     name = scheme if scheme in entries else scheme.partition("+")[0]
@@ -209,12 +211,12 @@ def _unknown(scheme: str, names: list[str]) -> str:
     return f"no storage backend answers to {scheme!r}.{hint} Installed: {have}."
 
 
-def _redact(url: str) -> str:
-    """The URL without the user's name and password."""
+def redact(url: str) -> str:
+    """The URL for people: without user name and password, and without secrets among its options."""
     try:
         parts = urlsplit(url)
     except ValueError:
         return url.partition(":")[0] + ":…"
-    return (
-        url if "@" not in parts.netloc else url.replace(parts.netloc, "…@" + parts.netloc.rpartition("@")[2])
-    )
+    if "@" in parts.netloc:
+        url = url.replace(parts.netloc, "…@" + parts.netloc.rpartition("@")[2])
+    return _SECRET_OPTION.sub(r"\1…", url)

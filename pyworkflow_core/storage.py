@@ -19,7 +19,7 @@ from typing import Any, Self
 from msgspec import Struct
 
 from .checks import check_appends, check_paging, find_over_limit
-from .errors import EventIdReused, StorageClosed, StorageError
+from .errors import StorageClosed, StorageError
 from .events import Event
 from .ids import validate_id
 from .record import RunRecord, RunStatus
@@ -161,29 +161,6 @@ class Unknown(Struct, frozen=True):
 
 
 Answer = Committed | Conflict | Refused | Unknown
-
-
-def answer_moved(append: Append, head: int, stored: Sequence[Event]) -> Answer:
-    """What to answer an append whose expected sequence is not where the log stands.
-
-    Args:
-        append: the append.
-        head: the run's head; 0 if there is no such run.
-        stored: the events that the log holds at the append's positions. None of them if the
-            run is of another incarnation.
-
-    Returns:
-        `Committed` if the append is there already, `Refused` if one of its event ids is there
-        with another body, otherwise `Conflict`.
-    """
-    for event, there in zip(append.events, stored, strict=False):
-        if event.event_id == there.event_id and event.body != there.body:
-            where = f"run {append.run_id!r}: event {event.sequence}"
-            error = EventIdReused(f"{where} has the id {event.event_id!r} and another body")
-            return Refused(append.run_id, error)
-    if [e.event_id for e in stored] == [e.event_id for e in append.events]:
-        return Committed(append.run_id, append.events[-1].sequence)
-    return Conflict(append.run_id, head)
 
 
 class Claim(Struct, frozen=True):
@@ -489,16 +466,18 @@ class StorageBackend(ABC):
         """All events of a run, in order."""
         return await self.read(run_id)
 
-    async def get_run(self, run_id: str) -> RunRecord | None:
-        """The run's record; another name of `get`."""
-        return await self.get(run_id)
+    get_run = get
 
     async def list_runs(self, query: RunQuery | None = None, *, limit: int = 100) -> list[RunRecord]:
         """The newest `limit` runs that match."""
         return (await self.find(query, limit=limit)).records
 
     async def __aenter__(self) -> Self:
-        await self.open()
+        try:
+            await self.open()
+        except BaseException:
+            await self.close()
+            raise
         return self
 
     async def __aexit__(

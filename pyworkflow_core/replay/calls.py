@@ -319,6 +319,12 @@ class StepCall(Call):
         return f"step {self.name!r} #{self.ordinal} with {args[:200]}" + (f" (called at {at})" if at else "")
 
 
+def _count(ordinals: dict[str, int], name: str) -> int:
+    """The how-manieth call of `name` this is."""
+    ordinals[name] = ordinal = ordinals.get(name, 0) + 1
+    return ordinal
+
+
 class _AnsweredStep(StepCall):
     """A step that the fast path answered; it becomes the future that it is otherwise when asked."""
 
@@ -363,7 +369,7 @@ class SleepCall(Call):
         until: int | None = None,
         site: Site | None = None,
     ) -> None:
-        super().__init__(machine, name, machine.next_ordinal(machine.sleep_ordinals, name), site)
+        super().__init__(machine, name, _count(machine.sleep_ordinals, name), site)
         self.duration = duration
         self.wake_at = until if until is not None else 0
 
@@ -429,7 +435,7 @@ class HookCall(Call):
         on_expired: Callable[[str], BaseException] = TimeoutError,
         site: Site | None = None,
     ) -> None:
-        super().__init__(machine, name, machine.next_ordinal(machine.hook_ordinals, name), site)
+        super().__init__(machine, name, _count(machine.hook_ordinals, name), site)
         self.timeout = timeout
         self.expires_at: int | None = None
         self.token = ""

@@ -9,7 +9,6 @@ iterate alike in every process (by address, ``asyncio.wait``'s pending set would
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import sys
 from asyncio import events

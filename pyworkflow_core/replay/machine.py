@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import heapq
-import itertools
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from msgspec import Struct
@@ -46,6 +44,7 @@ from ..payloads import (
     WorkflowStarted,
     WorkflowSuspended,
 )
+from .agenda import Agenda
 from .calls import CANCEL_REQUEST, Call, HookCall, SleepCall, StepCall
 from .loop import Timer, WorkflowLoop, WorkflowTask, current_machine
 from .mismatch import command_mismatch, command_missing, not_waiting, still_running
@@ -142,8 +141,7 @@ class Machine:
         self._cancel_asked = False
         self._cancel_delivered = False
         self._timer_count = 0
-        self._due: list[tuple[int, int, Timer | Call]] = []
-        self._due_order = itertools.count()
+        self._agenda = Agenda(self)
 
     # ---- feeding -------------------------------------------------------------------
 
@@ -199,20 +197,17 @@ class Machine:
 
     def next_wake(self) -> int | None:
         """When the next sleep, timer, hook timeout or retry is due; None if none is pending."""
-        due = self._due
-        while due and not self._is_live(due[0][0], due[0][2]):
-            heapq.heappop(due)
-        return due[0][0] if due else None
+        return self._agenda.next()
 
     def next_due(self, now: int) -> Payload | None:
         """The event to deliver next of those that time brings, or None.
 
         Deliver it before asking again: it may cancel the others.
         """
-        wake = self.next_wake()
-        if wake is None or wake > now:
+        found = self._agenda.take(now)
+        if found is None:
             return None
-        due, _, what = heapq.heappop(self._due)
+        due, what = found
         if isinstance(what, Timer):
             return TimerFired(what.ordinal, due)
         if isinstance(what, SleepCall):
@@ -238,35 +233,14 @@ class Machine:
         words = [f"{c.KIND} {c.name}#{c.ordinal}" for c in sorted(calls, key=lambda c: c.order)]
         return words + [f"timer #{n}" for n in self.timers]
 
-    def _is_live(self, due: int, what: Timer | Call) -> bool:
-        if isinstance(what, Timer):
-            return self.timers.get(what.ordinal) is what
-        if isinstance(what, StepCall):
-            return not what.settled and what.retry_at == due
-        return not what.settled
-
-    def _push_due(self, due: int, what: Timer | Call) -> None:
-        heap = self._due
-        heapq.heappush(heap, (due, next(self._due_order), what))
-        if len(heap) > 64 and len(heap) > 4 * (
-            len(self.timers) + len(self.sleeps) + len(self.hooks) + len(self.steps)
-        ):
-            heap[:] = [entry for entry in heap if self._is_live(entry[0], entry[2])]
-            heapq.heapify(heap)
-
     # ---- what the code does --------------------------------------------------------
-
-    def next_ordinal(self, ordinals: dict[str, int], name: str) -> int:
-        """Count a call of `name`."""
-        ordinals[name] = ordinal = ordinals.get(name, 0) + 1
-        return ordinal
 
     def add_timer(self, timer: Timer) -> None:
         """Keep a timer of asyncio's until it fires or is cancelled."""
         self._timer_count += 1
         timer.ordinal = self._timer_count
         self.timers[timer.ordinal] = timer
-        self._push_due(timer.due, timer)
+        self._agenda.add(timer.due, timer)
 
     def abandon(self, call: Call) -> None:
         """The code no longer waits for `call`."""
@@ -292,7 +266,7 @@ class Machine:
         for calls in (self.steps, self.sleeps, self.hooks, self.timers, self.unawaited):
             calls.clear()
         self.pending.clear()
-        self._due.clear()
+        self._agenda.clear()
         self._root = None
 
     # ---- handlers ------------------------------------------------------------------
@@ -328,13 +302,13 @@ class Machine:
             self.steps[key] = call
         elif isinstance(call, SleepCall):
             self.sleeps[key] = call
-            self._push_due(call.wake_at, call)
+            self._agenda.add(call.wake_at, call)
         elif isinstance(call, HookCall):
             assert isinstance(payload, HookCreated)
             call.token = payload.token
             self.hooks[key] = call
             if call.expires_at is not None:
-                self._push_due(call.expires_at, call)
+                self._agenda.add(call.expires_at, call)
 
     def _forget(self, call: Call) -> None:
         key = (call.name, call.ordinal)
@@ -366,7 +340,9 @@ class Machine:
         if call is None:
             # Who takes a run up records attempts before it replays; so the log may not say yet
             # that nobody waits for this one any more.
-            if any(gone and (c.name, c.ordinal) == key and isinstance(c, StepCall) for c, gone in self.pending):
+            if any(
+                gone and (c.name, c.ordinal) == key and isinstance(c, StepCall) for c, gone in self.pending
+            ):
                 return
             raise not_waiting(self, payload)
         call.attempt = payload.attempt
@@ -439,7 +415,7 @@ class Machine:
             raise not_waiting(self, payload)
         call.failures = payload.failures
         call.retry_at = payload.retry_at
-        self._push_due(payload.retry_at, call)
+        self._agenda.add(payload.retry_at, call)
 
     def _on_sleep_completed(self, envelope: Envelope[SleepCompleted]) -> None:
         payload = envelope.data
@@ -506,11 +482,6 @@ class Machine:
                 f"run {self.run_id!r}: event {self.sequence} is a {envelope.data.type!r} of version "
                 f"{envelope.version}, written by a newer pyworkflow-core than this one; upgrade to replay it"
             )
-
-
-def step_calls(calls: Iterable[Call]) -> list[StepCall]:
-    """Those of `calls` that are steps."""
-    return [call for call in calls if isinstance(call, StepCall)]
 
 
 _HANDLERS: dict[type[Any], Callable[[Machine, Envelope[Any]], None]] = {

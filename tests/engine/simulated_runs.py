@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 import msgspec
+from storage_wrappers import append_from_outside
 
 from pyworkflow.definitions import WorkflowDefinition, get_workflow
 from pyworkflow.engine.clock import VirtualClock
@@ -29,7 +30,6 @@ from pyworkflow_core.payloads import (
 from pyworkflow_core.record import RunRecord, evolve
 from pyworkflow_core.replay import Machine
 from pyworkflow_core.storage import StorageBackend
-from storage_wrappers import append_from_outside
 
 SECOND = 1_000_000
 LEASE = 30 * SECOND
@@ -119,9 +119,7 @@ def check_log(events: list[Event], record: RunRecord) -> None:
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
     assert evolve(None, events, incarnation=record.incarnation) == record
     history = envelopes_of(events)
-    completed = [
-        (e.data.step, e.data.ordinal) for e in history if isinstance(e.data, StepCompleted)
-    ]
+    completed = [(e.data.step, e.data.ordinal) for e in history if isinstance(e.data, StepCompleted)]
     assert len(set(completed)) == len(completed), "a completion was recorded twice"
     ended = [e for e in history if isinstance(e.data, (WorkflowCompleted, WorkflowFailed, WorkflowCancelled))]
     assert len(ended) == record.status.is_terminal

@@ -268,5 +268,3 @@ def test_the_same_seed_draws_the_same_jitter() -> None:
     first = waits(run(flow)[0])
     again, _ = failing(5, ValueError, max_retries=5)
     assert waits(run(again)[0]) == first
-
-

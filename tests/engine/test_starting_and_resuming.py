@@ -221,8 +221,9 @@ def test_a_workflow_that_waits_for_nothing_that_could_come_fails_at_once() -> No
         with pytest.raises(WorkflowStalledError, match="nothing will ever bring"):
             await start(stalled, storage=storage)
         (record,) = await storage.list_runs()
-        from pyworkflow_core.events import decode_bodies
         from simulated_runs import machine_of
+
+        from pyworkflow_core.events import decode_bodies
 
         machine = machine_of("r", stalled)
         machine.feed(decode_bodies([e.body for e in await storage.read(record.run_id)]))

@@ -51,7 +51,7 @@ async def sleeps(n: int) -> int:
 
 @pytest.fixture(autouse=True)
 def _nothing_begun() -> None:
-    global release, most  # noqa: PLW0603
+    global release, most
     at_once.clear()
     release, most = asyncio.Event(), 0
 

@@ -10,13 +10,6 @@ from pathlib import Path
 
 import pytest
 
-import pyworkflow_core.codec
-
-# Until the codec is there, the storage contract cannot be imported.
-pytestmark = pytest.mark.skipif(
-    not hasattr(pyworkflow_core.codec, "Codec"), reason="the codec is being written"
-)
-
 TOY = Path(__file__).parent / "thirdparty"
 
 PLUGIN = """

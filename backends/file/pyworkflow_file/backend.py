@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
-from pyworkflow_core.errors import StorageClosed
+from pyworkflow_core.errors import StorageClosed, StorageUnavailable
 from pyworkflow_core.storage import (
     Answer,
     Append,
@@ -34,7 +34,8 @@ from .folder import check_platform
 from .heads import copy_record
 from .options import Options, parse_url
 from .reading import read_extents
-from .store import Progress, Store, index_error, is_broken
+from .store import Store
+from .view import Progress, index_error, is_broken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -182,7 +183,11 @@ class FileStorageBackend(StorageBackend):
 
     def _close_store(self) -> None:
         store = self._store
-        self._acquire(blocking=True)
+        try:
+            self._acquire(blocking=True)
+        except StorageUnavailable:
+            store.drop()  # the folder is gone, or was never to be had
+            return
         try:
             store.close()
         finally:
@@ -217,7 +222,7 @@ class FileStorageBackend(StorageBackend):
     async def _find(self, query: RunQuery, cursor: str | None, limit: int) -> Page:
         return await self._indexed(lambda store: find_page(store.index, query, cursor, limit), heavy=True)
 
-    async def _claim(  # noqa: PLR0917
+    async def _claim(
         self, owner: str, now: int, lease: int, limit: int, queues: tuple[str, ...] | None, run_id: str | None
     ) -> list[Claim]:
         return await self._indexed(

@@ -23,7 +23,7 @@ _DUE = (
 _DUE_RUN = "SELECT priority, due, id, record FROM runs WHERE id = ? AND due <= ?"
 
 
-def claim_due(  # noqa: PLR0917 - the contract's arguments, in its order
+def claim_due(
     index: Index,
     owner: str,
     now: int,

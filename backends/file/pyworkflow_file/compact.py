@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 def compact_segments(store: Store, dead_part: float) -> int:
     """Rewrite the sealed segments of which more than `dead_part` is dead; the bytes given back."""
     store.flush()
+    store.follow_compaction()
     saved = 0
     for number, (_, dead) in store.index.segments().items():
         if number < store.journal.end.segment and dead:

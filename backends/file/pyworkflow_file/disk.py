@@ -65,7 +65,7 @@ class Disk:
         """Return when the file's data are on the medium."""
         self.syncs += 1
         if sys.platform == "darwin":
-            import fcntl  # noqa: PLC0415 - this system's only
+            import fcntl
 
             fcntl.fcntl(fd, _F_FULLFSYNC)
         else:

@@ -27,6 +27,7 @@ _POSITION = re.compile(r"(\d{1,8})\.(\d{1,4})\.(\d{1,18})\.(\d{1,9})", re.ASCII)
 
 def read_feed(store: Store, after: str | None, limit: int) -> FeedPage:
     """The next events of all living runs."""
+    store.follow_compaction()
     place, skip = (Place(1, 0), 0) if after is None else _read_position(store, after)
     events: list[Event] = []
     if limit > 0:

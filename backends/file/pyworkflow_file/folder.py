@@ -68,7 +68,7 @@ def _file_system(path: str, mounts: str) -> str:
 
 def _darwin_file_system(path: str) -> str:
     """What ``statfs`` of macOS calls the file system: its table of mounts is no file."""
-    import ctypes  # noqa: PLC0415 - this system's only
+    import ctypes
 
     buffer = ctypes.create_string_buffer(4096)
     while not os.path.exists(path):

@@ -43,13 +43,11 @@ class Extent(NamedTuple):
         """The extent of a single line."""
         return cls(first, count, place.segment, place.offset, len(line), crc32(line), 1)
 
-    def grown(self, count: int, line: bytes) -> Extent:
+    def grown(self, events: int, line: bytes) -> Extent:
         """The extent with one more line at its end."""
-        return self._replace(
-            events=self.events + count,
-            length=self.length + len(line),
-            crc=crc32(line, self.crc),
-            lines=self.lines + 1,
+        first, before, segment, offset, length, crc, lines = self
+        return Extent(
+            first, before + events, segment, offset, length + len(line), crc32(line, crc), lines + 1
         )
 
     def is_followed_by(self, place: Place) -> bool:

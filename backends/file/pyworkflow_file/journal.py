@@ -65,12 +65,13 @@ class Journal:
             preferred: the generation that the index has of a segment. Another one beside it
                 is an unfinished or unneeded copy.
         """
-        self._list(preferred)
+        self.list_again(preferred)
         if not self.generations:
             self._create(1)
         self._use(max(self.generations))
 
-    def _list(self, preferred: dict[int, int]) -> None:
+    def list_again(self, preferred: dict[int, int]) -> None:
+        """Find the segments' files; of two generations the one in `preferred`, or the later one, counts."""
         self.generations = {}
         for number, found in list_segments(self.folder).items():
             self.generations[number] = preferred[number] if preferred.get(number) in found else found[-1]
@@ -89,8 +90,9 @@ class Journal:
         try:
             fd = self.disk.open(path, os.O_RDWR | os.O_CREAT)
             try:
-                # A writer may have died right here before; nothing was synced into that file.
-                self.disk.truncate(fd, 0)
+                # A writer may have died right here before, and left it empty.
+                if os.fstat(fd).st_size:
+                    raise damage(path, 0, "the file holds lines that no writer has announced")
                 self.disk.sync(fd)
             finally:
                 os.close(fd)
@@ -137,23 +139,25 @@ class Journal:
         Raises:
             CorruptLog: there is damage before the end, or less than was acknowledged.
         """
-        if self._fd < 0 or os.fstat(self._fd).st_nlink == 0:
-            self.close()
-            raise StorageUnavailable(
-                f"{self.folder}: the journal was removed while in use; open a new handle"
-            )
         record = self.lock.read_record()
         synced = decode_place(record)
         last = max(self.generations)
         if synced is None:
-            synced = Place(last, 0)  # a restored copy, or a record torn by a power failure
+            # A restored copy, or a record torn by a power failure.
+            self.list_again(generations())
+            last = max(self.generations)
+            synced = Place(last, 0)
         if last < synced.segment:
-            self._list(generations())
+            self.list_again(generations())
             last = max(self.generations)
         if last < synced.segment:
             raise damage(self.path(synced.segment), 0, "the file is missing, and was acknowledged")
         self._use(last)
-        size = os.fstat(self._fd).st_size
+        state = os.fstat(self._fd)
+        if state.st_nlink == 0:
+            text = "the journal was removed while in use; open a new handle"
+            raise StorageUnavailable(f"{self.folder}: {text}")
+        size = state.st_size
         if last == synced.segment and size < synced.offset:
             raise damage(self.path(last), size, f"the file ends, and {synced.offset} bytes were acknowledged")
         end = Place(last, size)

@@ -75,6 +75,8 @@ class StoreLock:
             os.close(self._fd)
             self._fd = -1
 
+    __del__ = close
+
 
 def encode_place(place: Place) -> bytes:
     """A place with a checksum, in 16 bytes."""

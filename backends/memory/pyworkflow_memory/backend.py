@@ -17,6 +17,7 @@ import msgspec
 
 from pyworkflow_core.checks import read_cursor, write_cursor
 from pyworkflow_core.errors import ConfigurationError, FeedPositionLost
+from pyworkflow_core.sequencing import answer_moved
 from pyworkflow_core.storage import (
     Answer,
     Append,
@@ -28,7 +29,6 @@ from pyworkflow_core.storage import (
     Page,
     RunQuery,
     StorageBackend,
-    answer_moved,
 )
 
 from .due import DueRuns, Run
@@ -46,7 +46,7 @@ class _Store:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.runs: dict[str, Run] = {}
-        self.buried: dict[str, str] = {}  # run id -> incarnation that was deleted last
+        self.buried: set[tuple[str, str]] = set()  # run ids and incarnations that were deleted
         self.due = DueRuns()
         self.order: list[tuple[int, str]] = []  # (-created_at, run id); sorted when listed
         self.sorted = True
@@ -110,7 +110,7 @@ class InMemoryStorageBackend(StorageBackend):
                 found.append(_copy(run.record))
             return Page(found, None)
 
-    async def _claim(  # noqa: PLR0917
+    async def _claim(
         self, owner: str, now: int, lease: int, limit: int, queues: tuple[str, ...] | None, run_id: str | None
     ) -> list[Claim]:
         store = self._store
@@ -157,7 +157,7 @@ class InMemoryStorageBackend(StorageBackend):
                     f"run {run_id!r}: its head is {run.record.head}, not {expected}; nothing was removed"
                 )
             del store.runs[run_id]
-            store.buried[run_id] = run.record.incarnation
+            store.buried.add((run_id, run.record.incarnation))
             store.due.remove(run)
             run.events.clear()  # the feed shares this list
 
@@ -186,7 +186,7 @@ def _append(store: _Store, append: Append) -> Answer:
         return answer_moved(append, head, stored)
     record = _copy(append.record)
     if run is None:
-        if store.buried.get(run_id) == append.incarnation:
+        if (run_id, append.incarnation) in store.buried:
             return Conflict(run_id, 0)  # written for the run that was deleted
         run = store.runs[run_id] = Run(record)
         _list(store, record)

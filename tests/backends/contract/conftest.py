@@ -1,3 +1,5 @@
+"""The stores that the contract is checked on: each with a second handle of its own."""
+
 from __future__ import annotations
 
 import asyncio

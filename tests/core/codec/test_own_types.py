@@ -1,7 +1,9 @@
+"""Types of the application: registered, annotated, or refused."""
+
 import functools
 import pathlib
 import sys
-from collections.abc import Callable  # noqa: TC003 - read from the annotation
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal

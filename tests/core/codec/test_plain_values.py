@@ -1,3 +1,5 @@
+"""Values that JSON has, and those that look as if it had them."""
+
 import json
 import math
 

@@ -1,3 +1,5 @@
+"""Exceptions come back as what they were, without running anybody's code."""
+
 import asyncio
 import pathlib
 import sys

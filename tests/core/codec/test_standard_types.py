@@ -1,3 +1,5 @@
+"""Types of the standard library come back exactly."""
+
 import contextlib
 import math
 import subprocess

@@ -1,0 +1,212 @@
+"""`pyworkflow runs`: list them, show one, cancel one."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .completion import complete_run, complete_status
+from .failures import UsageError
+from .session import Session
+from .session import run as run_async
+
+if TYPE_CHECKING:
+    from pyworkflow_core.events import Event
+
+    from ..runs import WorkflowRun
+
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run.", autocompletion=complete_run)]
+
+
+def list_runs(
+    session: Session,
+    status: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STATUS", help="Only this status; may be repeated.", autocompletion=complete_status
+        ),
+    ] = None,
+    workflow: Annotated[str | None, typer.Option(metavar="NAME", help="Only this workflow.")] = None,
+    queue: Annotated[str | None, typer.Option(metavar="NAME", help="Only this queue.")] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many at most.")] = 20,
+) -> int:
+    """List runs, the newest first."""
+    from ..runs import statuses
+
+    words = [word for text in status or () for word in text.split(",")]
+    for word in words:
+        _check_status(word)
+    wanted = statuses(words or None)
+    return run_async(
+        _list(session, {"status": wanted, "workflow_name": workflow, "queue": queue, "limit": limit})
+    )
+
+
+def show(session: Session, run_id: RunArgument) -> int:
+    """Show one run: where it stands, what it returned, what it waits for."""
+    return run_async(_show(session, run_id))
+
+
+def cancel(
+    session: Session,
+    run_id: RunArgument,
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why; the log keeps it.")] = None,
+) -> int:
+    """Ask a run to stop. Its code may still clean up."""
+    return run_async(_cancel(session, run_id, reason))
+
+
+def run_document(run: WorkflowRun) -> dict[str, Any]:
+    """The run as a JSON object."""
+    import msgspec
+
+    found = msgspec.structs.asdict(run)
+    found["status"] = str(run.status)
+    return found
+
+
+async def _list(session: Session, filters: dict[str, Any]) -> int:
+    from ..runs import list_workflow_runs
+    from .values import print_json
+
+    async with session.opened() as storage:
+        runs = await list_workflow_runs(storage=storage, **filters)
+    if session.as_json:
+        print_json([run_document(run) for run in runs])
+        return 0
+    if not runs:
+        chosen = any(value is not None for name, value in filters.items() if name != "limit")
+        print(f"no runs{' like that' if chosen else ''} in {session.storage_name}")
+        return 0
+    from .render import Column, ago, print_table
+
+    columns = [
+        Column("RUN"),
+        Column("WORKFLOW", drop=1, least=8),
+        Column("STATUS", status=True),
+        Column("CREATED", drop=2),
+        Column("TOOK", drop=4, right=True),
+        Column("EVENTS", drop=3, right=True),
+        Column("QUEUE", drop=5, least=8),
+    ]
+    print_table(
+        columns,
+        [
+            (
+                r.run_id,
+                r.workflow_name,
+                str(r.status),
+                ago(r.created_at),
+                _took(r),
+                str(r.event_count),
+                r.queue,
+            )
+            for r in runs
+        ],
+    )
+    return 0
+
+
+def _check_status(word: str) -> None:
+    import difflib
+
+    from pyworkflow_core.record import RunStatus
+
+    known = [status.value for status in RunStatus]
+    if word not in known:
+        close = difflib.get_close_matches(word, known, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+        raise UsageError(f"there is no status {word!r}; {hint}")
+
+
+def _took(run: WorkflowRun) -> str:
+    from .render import duration
+
+    if run.completed_at is None:
+        return "-"
+    return duration((run.completed_at - (run.started_at or run.created_at)).total_seconds())
+
+
+async def _show(session: Session, run_id: str) -> int:
+    from ..engine.history import envelopes_of, hooks_of
+    from .run import find_run
+    from .values import print_json
+
+    async with session.opened() as storage:
+        run = await find_run(session, storage, run_id)
+        events = await storage.read(run_id)
+    waiting = _waiting(events) if run.status == "suspended" else []
+    hooks = (
+        []
+        if run.status.is_terminal
+        else [
+            f"{name}#{ordinal}"
+            for (name, ordinal), state in hooks_of(envelopes_of(events)).items()
+            if state.status == "open"
+        ]
+    )
+    if session.as_json:
+        print_json({**run_document(run), "waiting": waiting, "open_hooks": hooks})
+        return 0
+    _print_run(run, waiting, events)
+    for hook in hooks:
+        print(f"\nanswer  pyworkflow hooks answer {shlex.quote(f'{run_id}:{hook}')} JSON")
+    return 0
+
+
+def _print_run(run: WorkflowRun, waiting: list[str], events: list[Event]) -> None:
+    from .render import ago, local, one_line, status
+    from .values import arguments_text, to_text
+
+    started = events[0].data
+    rows = [
+        ("run", run.run_id),
+        ("workflow", f"{run.workflow_name}({arguments_text(started.get('args'))})"),
+        ("status", status(run.status)),
+        ("result", to_text(run.result) if run.status == "completed" else ""),
+        ("error", run.error or ""),
+        ("waits for", ", ".join(waiting)),
+        (
+            "due",
+            f"{local(run.wake_at)} ({ago(run.wake_at)})" if run.wake_at and run.status == "suspended" else "",
+        ),
+        ("created", f"{local(run.created_at)} ({ago(run.created_at)})"),
+        ("ended", f"{local(run.completed_at)} (took {_took(run)})" if run.completed_at else ""),
+        ("queue", f"{run.queue}, priority {run.priority}"),
+        ("key", run.idempotency_key or ""),
+        ("tags", ", ".join(run.tags)),
+        ("events", str(run.event_count)),
+    ]
+    for title, text in rows:
+        if text:
+            print(f"{title:<9}  {text if title == 'status' else one_line(text)}")
+
+
+def _waiting(events: list[Event]) -> list[str]:
+    from pyworkflow_core.payloads import WorkflowSuspended
+
+    last = events[-1].payload
+    if not isinstance(last, WorkflowSuspended):
+        return []
+    return list(last.waiting) or [last.reason or "nothing; it is due"]
+
+
+async def _cancel(session: Session, run_id: str, reason: str | None) -> int:
+    from ..engine.external import cancel_workflow
+    from .run import find_run
+    from .values import print_json
+
+    async with session.opened() as storage:
+        asked = await cancel_workflow(run_id, reason, storage=storage)
+        run = await find_run(session, storage, run_id)
+    if session.as_json:
+        print_json({"run_id": run_id, "requested": asked, "status": str(run.status)})
+    elif not asked:
+        print(f"run {run_id} had ended already: {run.status}")
+    elif run.status.is_terminal:
+        print(f"run {run_id} is cancelled")
+    else:
+        print(f"run {run_id} was asked to stop; it stops when a worker or 'pyworkflow resume' drives it")
+    return 0
