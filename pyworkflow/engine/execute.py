@@ -108,8 +108,8 @@ def _failed(
     encoded = Raw(codec.encode_error(error, reach=call.reach))
     if limits.event_bytes is not None and len(encoded) + _OVERHEAD > limits.event_bytes:
         short = LimitExceeded(
-            f"step {call.name!r} failed with {type(error).__qualname__}, whose record takes {len(encoded)} bytes; "
-            f"the storage takes {limits.event_bytes} an event. It begins: {str(error)[:200]}"
+            f"step {call.name!r} failed with {type(error).__qualname__}, whose record takes {len(encoded)} "
+            f"bytes; the storage takes {limits.event_bytes} an event. It begins: {str(error)[:200]}"
         )
         encoded = Raw(codec.encode_error(short))
     try:

@@ -334,9 +334,7 @@ def _close(coro: Any) -> None:
     while hasattr(coro, "close") and len(chain) < _LONGEST_CHAIN:
         chain.append(coro)
         coro = getattr(coro, "cr_await", None)
-    for each in chain:
-        if not _ends(each):
-            _unclosable.append(each)
+    _unclosable.extend([each for each in chain if not _ends(each)])
 
 
 def _ends(coro: Any) -> bool:

@@ -246,11 +246,21 @@ def test_a_broad_except_around_a_step_or_a_hook_does_not_swallow_a_suspension(op
     run(main, open_one)
 
 
-VALUES = [(1, (2,)), {1: "a", (1, 2): "b"}, {"$": "error", "type": "os.system"}, {3, 4}, b"\xff", Decimal("1.10"), 2**80]
+VALUES = [
+    (1, (2,)),
+    {1: "a", (1, 2): "b"},
+    {"$": "error", "type": "os.system"},
+    {3, 4},
+    b"\xff",
+    Decimal("1.10"),
+    2**80,
+]
 
 
 @pytest.mark.parametrize("value", VALUES, ids=repr)
-def test_a_value_is_the_same_before_and_after_the_log_and_data_is_never_code(open_one: Open, value: Any) -> None:
+def test_a_value_is_the_same_before_and_after_the_log_and_data_is_never_code(
+    open_one: Open, value: Any
+) -> None:
     @workflow(name="faults.values")
     async def values(given: Any) -> Any:
         live = await charge(given)

@@ -13,8 +13,8 @@ import msgspec
 
 HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "core" / "replay")]
-from golden_programs import PROGRAMS
-from recording import Live
+from golden_programs import PROGRAMS  # noqa: E402
+from recording import Live  # noqa: E402
 
 SEEDS = (1, 2, 3, 4)
 
