@@ -30,11 +30,11 @@ from ..errors import (
     WorkflowInterruptedError,
     WorkflowNotFoundError,
 )
-from .clock import wait_until
 from .drive import Drive, RunLost
-from .engine import Engine, engine_for
+from .engine import SECOND, Engine, engine_for
 
 DEFAULT_QUEUE = "default"
+_LONGEST_PAUSE = 300 * SECOND
 
 
 async def start(
@@ -185,6 +185,7 @@ async def wait_until_ended(engine: Engine, run_id: str, *, here: bool) -> RunRec
 
     How it ended is in the record; a failed run raises nothing here.
     """
+    pause = engine.settings.poll
     while True:
         record = await _record(engine, run_id)
         if record.status.is_terminal:
@@ -198,10 +199,12 @@ async def wait_until_ended(engine: Engine, run_id: str, *, here: bool) -> RunRec
                 drive = await drive_for(engine, claims[0], linger=engine.settings.linger)
                 with contextlib.suppress(RunLost):
                     await drive.run()
+                pause = engine.settings.poll
                 continue
-        look = now + engine.settings.poll
-        wake = record.wake_at
-        await wait_until(engine.clock, min(look, wake) if here and wake is not None and wake > now else look)
+        look, wake = now + pause, record.wake_at
+        await engine.wait_for_change(run_id, min(look, wake) if here and wake and wake > now else look)
+        # What this process does to the run is noticed at once; what others do, ever more seldom.
+        pause = min(pause * 3 // 2, max(engine.settings.poll, _LONGEST_PAUSE))
 
 
 async def _drive(drive: Drive) -> None:

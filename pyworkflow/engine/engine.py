@@ -84,6 +84,7 @@ class Engine:
         self.queue = CommitQueue(storage)
         self.owner_name = f"{socket.gethostname()}:{os.getpid()}"[:200]
         self.live: dict[str, Drive] = {}
+        self._waiters: dict[str, set[asyncio.Future[None]]] = {}
         self._tick_handle: asyncio.TimerHandle | None = None
         self._ticking: asyncio.Task[None] | None = None
 
@@ -101,15 +102,38 @@ class Engine:
         if self.live.get(drive.run_id) is drive:
             del self.live[drive.run_id]
             self.queue.writers = max(len(self.live), 1)
+            self.notify(drive.run_id)
         if not self.live and self._tick_handle is not None:
             self._tick_handle.cancel()
             self._tick_handle = None
 
     def notify(self, run_id: str) -> None:
-        """Somebody in this process appended to the run: let its drive, if any, look at once."""
+        """Somebody in this process appended to the run: let its drive, or who waits for it, look at once."""
         drive = self.live.get(run_id)
         if drive is not None:
             drive.look()
+        for waiter in self._waiters.get(run_id, ()):
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def wait_for_change(self, run_id: str, until: int) -> None:
+        """Wait until `notify` is called for the run, or the time has come."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiters = self._waiters.setdefault(run_id, set())
+        waiters.add(waiter)
+
+        def ring() -> None:
+            if not waiter.done():
+                waiter.set_result(None)
+
+        alarm = self.clock.call_at(until, ring)
+        try:
+            await waiter
+        finally:
+            alarm.cancel()
+            waiters.discard(waiter)
+            if not waiters:
+                self._waiters.pop(run_id, None)
 
     def _schedule_tick(self) -> None:
         delay = min(self.settings.poll, self.settings.lease // 3) / 1e6

@@ -147,10 +147,10 @@ _RUN: dict[str, Callable[[list[Any], str, list[str]], Any]] = {
     "sleep": lambda rest, place, trace: sleep(rest[0]),
     "asyncio.sleep": lambda rest, place, trace: asyncio.sleep(rest[0]),
     "hook": lambda rest, place, trace: _asking(rest[0], place, trace),
-    "order": lambda rest, place, trace: _in_order(rest, place, trace),
-    "gather": lambda rest, place, trace: _in_parallel(rest, place, trace),
-    "group": lambda rest, place, trace: _in_group(rest, place, trace),
-    "race": lambda rest, place, trace: _racing(rest, place, trace),
+    "order": lambda rest, place, trace: _in_order(rest, place, trace),  # noqa: PLW0108
+    "gather": lambda rest, place, trace: _in_parallel(rest, place, trace),  # noqa: PLW0108
+    "group": lambda rest, place, trace: _in_group(rest, place, trace),  # noqa: PLW0108
+    "race": lambda rest, place, trace: _racing(rest, place, trace),  # noqa: PLW0108
     "timeout": lambda rest, place, trace: _within(rest[0], rest[1], place, trace),
     "catch": lambda rest, place, trace: _caught(rest[0], place, trace),
     "shield": lambda rest, place, trace: _shielded(rest[0], place, trace),

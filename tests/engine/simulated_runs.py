@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from typing import Any
 
@@ -50,10 +51,8 @@ async def take_up(engine: Engine, run_id: str) -> bool:
     claims = await engine.storage.claim(owner="test", now=engine.clock.now(), lease=LEASE, run_id=run_id)
     if not claims:
         return False
-    try:
+    with contextlib.suppress(RunLost):
         await (await drive_for(engine, claims[0])).run()
-    except RunLost:
-        pass
     return True
 
 

@@ -21,8 +21,8 @@ from pyworkflow_file import FileStorageBackend
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from killable_program import RESULT, STEPS, program
-from simulated_runs import check_log, log_of, places_completed, recorded, replay
+from killable_program import RESULT, STEPS, program  # noqa: E402
+from simulated_runs import check_log, log_of, places_completed, recorded, replay  # noqa: E402
 
 sys.path.pop(0)
 

@@ -184,7 +184,7 @@ def test_a_program_that_is_killed_amid_conflicts_ends_as_if_nothing_had_happened
             killing = KillingStorage(storage, n, acknowledged=bool(n % 3))
 
             async def noise(run_id: str, storage: Watched = storage, here: World = here) -> None:
-                await append_from_outside(storage, run_id, NOISE, ids, here.clock.now())
+                await append_from_outside(storage, run_id, NOISE, ids, here.clock.now())  # noqa: B023
 
             disturbed = DisturbedStorage(killing, noise, lambda k: 1 < k < 12)
             engine = make_engine(disturbed, here.clock, 3)
@@ -210,8 +210,8 @@ def test_a_program_that_is_stopped_by_ctrl_c_at_any_append_goes_on_later(program
                     run_id: str, storage: Watched = storage, here: World = here, lines: int = lines
                 ) -> None:
                     if lines == 3:
-                        await append_from_outside(storage, run_id, NOISE, engine.ids, here.clock.now())
-                    asyncio.get_running_loop().call_soon(task.cancel)
+                        await append_from_outside(storage, run_id, NOISE, engine.ids, here.clock.now())  # noqa: B023
+                    asyncio.get_running_loop().call_soon(task.cancel)  # noqa: B023
                     if lines == 2:
                         await asyncio.sleep(0)
 

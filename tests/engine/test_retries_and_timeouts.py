@@ -46,7 +46,7 @@ def run(flow: Any, *args: Any, storage: Any = None) -> tuple[list[Any], BaseExce
         except Exception as caught:
             error = caught
         (record,) = await engine.storage.list_runs()
-        return [e for e in await log_of(backend, record.run_id)], error
+        return await log_of(backend, record.run_id), error
 
     return asyncio.run(main())
 
@@ -96,7 +96,7 @@ def test_exponential_delays_double_up_to_a_bound_and_are_shortened_at_random() -
 
 
 def test_a_step_fails_for_good_after_its_last_retry_and_the_starter_gets_its_error() -> None:
-    flow, executions = failing(99, lambda n: ValueError(n), max_retries=2, retry_delay=1)
+    flow, executions = failing(99, ValueError, max_retries=2, retry_delay=1)
     history, error = run(flow)
     assert len(executions) == 3
     assert type(error) is ValueError

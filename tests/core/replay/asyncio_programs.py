@@ -248,7 +248,7 @@ async def asynchronous_generators(log: Log) -> Any:
                 break
     log.append("left")
     with contextlib.suppress(ValueError):
-        async for number in _numbers(log):
+        async for _ in _numbers(log):
             break
     return await step("after")
 

@@ -13,8 +13,8 @@ import pytest
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from asyncio_programs import PROGRAMS
-from recording import Live, Recording, digest_of, new_machine, outcome_of, replay
+from asyncio_programs import PROGRAMS  # noqa: E402
+from recording import Live, Recording, digest_of, new_machine, outcome_of, replay  # noqa: E402
 
 sys.path.pop(0)
 

@@ -206,7 +206,7 @@ def test_a_result_that_cannot_be_read_fails_the_replay_and_never_reaches_the_wor
     bad = StepCompleted("a", 1, msgspec.Raw(b'{"$":"no such tag"}'))
     history[place] = Envelope(1, history[place].at, bad)
     machine = new_machine(program, [])
-    with pytest.raises(CodecError):
+    with pytest.raises(CodecError):  # noqa: PT012
         for part in [[e] for e in history] if one_by_one else [history]:
             machine.feed(part)
     assert seen == []

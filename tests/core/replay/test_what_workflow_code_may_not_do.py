@@ -24,8 +24,13 @@ async def _step_alone() -> Any:
 
 
 async def _over_coroutines() -> None:
-    for found in asyncio.as_completed([_step_alone() for _ in range(3)]):
-        await found
+    coroutines = [_step_alone() for _ in range(3)]
+    try:
+        for found in asyncio.as_completed(coroutines):
+            await found
+    finally:
+        for coroutine in coroutines:
+            coroutine.close()
 
 
 async def _callback_from_a_thread() -> None:
