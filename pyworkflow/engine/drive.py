@@ -45,8 +45,8 @@ from pyworkflow_core.storage import Claim
 from ..definitions import WorkflowDefinition
 from .ending import ending_of, stalled
 from .engine import Engine
-from .history import open_steps
-from .runlog import RunLog, RunLost
+from .history import open_steps, was_left_for
+from .runlog import RunLog, RunLost, weight_of
 from .workshop import Workshop
 
 log = logging.getLogger("pyworkflow")
@@ -147,8 +147,10 @@ class Drive:
             first = self._first_event(record, resumed)
             again = [] if isinstance(first, WorkflowInterrupted) else open_steps(history)
             # What does not fit into this append is tried again afterwards.
-            self._restarts.extend((s.step, s.ordinal) for s in again[self._most_events :])
-            attempts = [msgspec.structs.replace(s, attempt=s.attempt + 1) for s in again[: self._most_events]]
+            self._restarts.extend((s.step, s.ordinal) for s in again[self.log.most_events :])
+            attempts = [
+                msgspec.structs.replace(s, attempt=s.attempt + 1) for s in again[: self.log.most_events]
+            ]
             payloads = [first, *attempts]
             if await log.send(payloads, at):
                 break
@@ -159,7 +161,7 @@ class Drive:
         self._machine.feed([*history, *(Envelope(1, at, p) for p in payloads)])
         later = set(self._restarts)
         self._launches = [c for c in self._machine.open_steps() if (c.name, c.ordinal) not in later]
-        if not resumed or _was_cut_off(history):  # before it said that the hook exists, perhaps
+        if not resumed or was_left_for(history, _CUT_OFF):  # before it said that the hook exists, perhaps
             self._announce = list(self._machine.hooks.values())
         self._launch()
 
@@ -262,12 +264,12 @@ class Drive:
                 return True
         payloads: list[Payload] = []
         self._collect_commands(payloads)
-        most, room = self._most_events, self._room
+        most, room = self.log.most_events, self.log.room
         while len(payloads) < most and room > 0 and not machine.pending and machine.outcome is None:
             payload = self._next_delivery(at)
             if payload is None:
                 break
-            room -= _weight(payload)
+            room -= weight_of(payload)
             self._taken.append(payload)
             payloads.append(payload)
             self._deliver(payload, at)
@@ -300,16 +302,11 @@ class Drive:
             assert isinstance(payload, StepStarted)
             self._launches.append(machine.steps[payload.step, payload.ordinal])
 
-    @property
-    def _room(self) -> int:
-        limit = self.engine.storage.limits.append_bytes
-        return limit // 4 if limit is not None else 4 * 1024 * 1024
-
     def _collect_commands(self, payloads: list[Payload]) -> None:
         machine = self._machine
         if not machine.pending or machine.outcome is not None:
             return
-        for call, payload in machine.take_commands(max(self._most_events - len(payloads), 1)):
+        for call, payload in machine.take_commands(max(self.log.most_events - len(payloads), 1)):
             payloads.append(payload)
             if payload.__class__ is StepStarted:
                 self._launches.append(call)  # type: ignore[arg-type]
@@ -317,13 +314,6 @@ class Drive:
                 self._given_up = True
             elif payload.__class__ is HookCreated:
                 self._announce.append(call)  # type: ignore[arg-type]
-
-    @property
-    def _most_events(self) -> int:
-        limit = self.engine.storage.limits.append_events
-        most = self.engine.settings.turn_events
-        # Room for one delivery and the end of the run beside the commands.
-        return most if limit is None else max(min(most, limit - 2), 1)
 
     def _next_delivery(self, at: int) -> Payload | None:
         report = self._next_report()
@@ -420,10 +410,10 @@ class Drive:
     def _ending(self, at: int) -> Payload:
         payload, self.error = ending_of(self._machine, self.definition, self.engine.codec)
         limit = self.engine.storage.limits.event_bytes
-        if limit is None or _weight(payload) * 2 < limit or len(encode_body(payload, at)) <= limit:
+        if limit is None or weight_of(payload) * 2 < limit or len(encode_body(payload, at)) <= limit:
             return payload
         too_large = LimitExceeded(
-            f"run {self.run_id!r}: its result takes {_weight(payload)} bytes; the storage takes {limit} "
+            f"run {self.run_id!r}: its result takes {weight_of(payload)} bytes; the storage takes {limit} "
             "an event; store it elsewhere and return a reference"
         )
         payload, self.error = ending_of(self._machine, self.definition, self.engine.codec, instead=too_large)
@@ -464,7 +454,7 @@ class Drive:
         at = max(self.engine.clock.now(), machine.now)
         payloads: list[Payload] = []
         # One at a time: what follows from one result may be that nobody waits for the next.
-        while len(payloads) < self._most_events and machine.outcome is None:
+        while len(payloads) < self.log.most_events and machine.outcome is None:
             report = self._next_report()
             if report is None:
                 payloads.append(WorkflowSuspended(at, (), reason))
@@ -506,14 +496,3 @@ class Drive:
             return await definition.func(*args, **kwargs)
 
         return Machine(self.run_id, main, codec=codec, draw_token=self.engine.ids.token)
-
-
-def _was_cut_off(history: list[Envelope[Any]]) -> bool:
-    """Whether the run's last owner was made to leave it at once."""
-    last = next((e.data for e in reversed(history) if isinstance(e.data, WorkflowSuspended)), None)
-    return last is not None and last.reason == _CUT_OFF
-
-
-def _weight(payload: Payload) -> int:
-    """Bytes of the value that a payload carries."""
-    return len(getattr(payload, "result", b"")) + len(getattr(payload, "error", b""))

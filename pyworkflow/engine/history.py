@@ -17,6 +17,7 @@ from pyworkflow_core.payloads import (
     StepFailed,
     StepRetrying,
     StepStarted,
+    WorkflowSuspended,
 )
 
 
@@ -67,3 +68,9 @@ def hooks_of(history: list[Envelope[Any]]) -> dict[tuple[str, int], HookState]:
 
 
 _STATUS: dict[type[Any], str] = {HookReceived: "received", HookExpired: "expired", HookDisposed: "disposed"}
+
+
+def was_left_for(history: list[Envelope[Any]], reason: str) -> bool:
+    """Whether the run was suspended last for this reason."""
+    last = next((e.data for e in reversed(history) if isinstance(e.data, WorkflowSuspended)), None)
+    return last is not None and last.reason == reason
