@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -115,7 +116,7 @@ async def _start(
                 raise
             cause = error
         except BaseException:
-            _say_how_to_go_on(run_id)
+            _say_how_to_go_on(run_id, workflow.name)
             raise
         return await _report(session, storage, run_id, cause, enqueued=options["queue"] is not None)
 
@@ -145,7 +146,7 @@ async def _resume(session: Session, run_id: str, wait: bool) -> int:
                     raise
                 cause = error
             except BaseException:
-                _say_how_to_go_on(run_id)
+                _say_how_to_go_on(run_id, before.workflow_name)
                 raise
         return await _report(session, storage, run_id, cause)
 
@@ -230,5 +231,13 @@ def _say_that_it_runs(session: Session, run_id: str, workflow: str) -> None:
         print(f"run {run_id} of {workflow} …", file=sys.stderr)
 
 
-def _say_how_to_go_on(run_id: str) -> None:
-    print(f"run {run_id} can go on: pyworkflow resume {run_id}", file=sys.stderr)
+def _say_how_to_go_on(run_id: str, workflow: str) -> None:
+    """Say it so that the line can be copied: with the module or file that defines the workflow."""
+    from ..definitions import list_workflows
+
+    found = list_workflows().get(workflow)
+    where = ""
+    if found is not None:
+        name = found.func.__module__
+        where = f" --module {name if '.' in name else os.path.relpath(inspect.getfile(found.func))}"
+    print(f"run {run_id} can go on: pyworkflow resume {run_id}{where}", file=sys.stderr)

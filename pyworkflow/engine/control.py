@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sys
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from pyworkflow_core.errors import ConfigurationError
+from pyworkflow_core.errors import ConfigurationError, WorkflowError
 from pyworkflow_core.events import decode_body
 from pyworkflow_core.ids import derive_run_id, validate_id
 from pyworkflow_core.payloads import (
@@ -18,6 +19,7 @@ from pyworkflow_core.payloads import (
     WorkflowFailed,
     WorkflowInterrupted,
     WorkflowStarted,
+    WorkflowSuspended,
 )
 from pyworkflow_core.record import RunRecord, RunStatus
 from pyworkflow_core.storage import Claim, StorageBackend
@@ -32,6 +34,7 @@ from ..errors import (
 )
 from .drive import Drive, RunLost
 from .engine import SECOND, Engine, engine_for
+from .giveback import REPLAY_FAILED
 
 DEFAULT_QUEUE = "default"
 _LONGEST_PAUSE = 300 * SECOND
@@ -118,6 +121,11 @@ async def resume(run_id: str, *, storage: StorageBackend | str | None = None) ->
         claims = await engine.storage.claim(
             owner=engine.owner_name, now=now, lease=engine.settings.lease, run_id=run_id
         )
+        if not claims and await _was_given_back(engine, record):
+            # It waits out a pause for code to be mended; whoever asks by hand says that it is.
+            claims = await engine.storage.claim(
+                owner=engine.owner_name, now=record.wake_at or now, lease=engine.settings.lease, run_id=run_id
+            )
         if not claims:
             record = await _record(engine, run_id)
             if record.status.is_terminal:
@@ -178,6 +186,11 @@ async def last_payload(engine: Engine, record: RunRecord) -> Any:
     """The payload of the run's last event."""
     events = await engine.storage.read(record.run_id, after=record.head - 1, limit=1)
     return decode_body(events[0].body).data if events else None
+
+
+async def _was_given_back(engine: Engine, record: RunRecord) -> bool:
+    last = await last_payload(engine, record)
+    return isinstance(last, WorkflowSuspended) and last.reason.startswith(REPLAY_FAILED)
 
 
 async def wait_until_ended(engine: Engine, run_id: str, *, here: bool) -> RunRecord:
@@ -307,6 +320,11 @@ def _check_durable(definition: WorkflowDefinition[Any, Any], durable: bool | Non
 
 
 def _noted(error: BaseException, run_id: str) -> BaseException:
+    if isinstance(error, asyncio.CancelledError):
+        # Raised as it is, it would look as if somebody had cancelled the caller.
+        told = WorkflowError(f"run {run_id!r} failed with {type(error).__name__}, which nobody had asked for")
+        told.__cause__ = error
+        error = told
     note = f"pyworkflow run: {run_id}"
     if note not in getattr(error, "__notes__", ()):
         error.add_note(note)

@@ -44,6 +44,7 @@ from pyworkflow_core.storage import Claim
 from ..definitions import WorkflowDefinition
 from .ending import ending_of, stalled, value_bytes
 from .engine import Engine
+from .giveback import giving_back
 from .history import open_steps, was_left_because
 from .runlog import RunLog, RunLost
 from .workshop import Workshop
@@ -53,7 +54,7 @@ log = logging.getLogger("pyworkflow")
 __all__ = ["Drive", "RunLost"]
 
 Key = tuple[str, int]
-_CUT_OFF = "interrupted"
+_CUT_OFF = "its process was stopped"
 
 
 class Drive:
@@ -146,8 +147,10 @@ class Drive:
             first = self._first_event(record, resumed)
             again = [] if isinstance(first, WorkflowInterrupted) else open_steps(history)
             # What does not fit into this append is tried again afterwards.
-            self._restarts.extend((s.step, s.ordinal) for s in again[self._most_events :])
-            attempts = [msgspec.structs.replace(s, attempt=s.attempt + 1) for s in again[: self._most_events]]
+            self._restarts.extend((s.step, s.ordinal) for s in again[self.log.most_events :])
+            attempts = [
+                msgspec.structs.replace(s, attempt=s.attempt + 1) for s in again[: self.log.most_events]
+            ]
             payloads = [first, *attempts]
             if await log.send(payloads, at):
                 break
@@ -261,7 +264,7 @@ class Drive:
                 return True
         payloads: list[Payload] = []
         self._collect_commands(payloads)
-        most, room = self._most_events, self._room
+        most, room = self.log.most_events, self.log.room
         while len(payloads) < most and room > 0 and not machine.pending and machine.outcome is None:
             payload = self._next_delivery(at)
             if payload is None:
@@ -299,16 +302,11 @@ class Drive:
             assert isinstance(payload, StepStarted)
             self._launches.append(machine.steps[payload.step, payload.ordinal])
 
-    @property
-    def _room(self) -> int:
-        limit = self.engine.storage.limits.append_bytes
-        return limit // 4 if limit is not None else 4 * 1024 * 1024
-
     def _collect_commands(self, payloads: list[Payload]) -> None:
         machine = self._machine
         if not machine.pending or machine.outcome is not None:
             return
-        for call, payload in machine.take_commands(max(self._most_events - len(payloads), 1)):
+        for call, payload in machine.take_commands(max(self.log.most_events - len(payloads), 1)):
             payloads.append(payload)
             if payload.__class__ is StepStarted:
                 self._launches.append(call)  # type: ignore[arg-type]
@@ -316,13 +314,6 @@ class Drive:
                 self._given_up = True
             elif payload.__class__ is HookCreated:
                 self._announce.append(call)  # type: ignore[arg-type]
-
-    @property
-    def _most_events(self) -> int:
-        limit = self.engine.storage.limits.append_events
-        most = self.engine.settings.turn_events
-        # Room for one delivery and the end of the run beside the commands.
-        return most if limit is None else max(min(most, limit - 2), 1)
 
     def _next_delivery(self, at: int) -> Payload | None:
         report = self._next_report()
@@ -456,7 +447,7 @@ class Drive:
         at = max(self.engine.clock.now(), machine.now)
         payloads: list[Payload] = []
         # One at a time: what follows from one result may be that nobody waits for the next.
-        while len(payloads) < self._most_events and machine.outcome is None:
+        while len(payloads) < self.log.most_events and machine.outcome is None:
             report = self._next_report()
             if report is None:
                 payloads.append(WorkflowSuspended(at, (), reason))
@@ -476,15 +467,16 @@ class Drive:
         """A replay failed: leave the run suspended, so that mended code can take it up."""
         await self._workshop.end(self.engine.settings.grace)
         at = max(self.engine.clock.now(), self._machine.now)
-        reason = f"replay failed: {type(error).__name__}: {str(error).splitlines()[0]}"[:300]
         try:
             await self.log.catch_up()
+            assert self.log.record is not None
+            history = await self.log.load(self.log.record)
             if not await self.log.send(
-                [WorkflowSuspended(at + self.replay_retry, (), reason)], at, release=True
+                [giving_back(history, error, at, self.replay_retry)], at, release=True
             ):
                 await self.log.release()
         except (StorageError, RunLost) as problem:
-            log.warning("run %s: could not be suspended after %s: %s", self.run_id, reason, problem)
+            log.warning("run %s: could not be suspended (%s) after: %s", self.run_id, problem, error)
 
     def _drop(self) -> None:
         self._workshop.drop()

@@ -66,6 +66,20 @@ class RunLog:
         """Whether nobody knows yet what became of an append."""
         return self._sending is not None
 
+    @property
+    def most_events(self) -> int:
+        """Payloads of one append at most."""
+        limit = self.engine.storage.limits.append_events
+        most = self.engine.settings.turn_events
+        # Room for one delivery and the end of the run beside the commands.
+        return most if limit is None else max(min(most, limit - 2), 1)
+
+    @property
+    def room(self) -> int:
+        """Bytes of values that one append should not exceed."""
+        limit = self.engine.storage.limits.append_bytes
+        return limit // 4 if limit is not None else 4 * 1024 * 1024
+
     async def send(self, payloads: list[Payload], at: int, *, release: bool = False) -> bool:
         """Append `payloads` as events of one time; True once durable, False after a conflict.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import sys
 from asyncio import events
 from collections import deque
@@ -295,6 +296,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self, executor: Any, func: Callable[..., Any], *args: Any
     ) -> NoReturn:
         """Refused: threads are not reproducible."""
+        if isinstance(func, functools.partial) and func.args:
+            func = func.args[0]  # asyncio.to_thread wraps what it was given
         raise RuntimeError(
             f"workflow code cannot run {getattr(func, '__name__', func)!r} in a thread, because a replay "
             "would not reproduce it: make it a @step"

@@ -44,7 +44,7 @@ from ..payloads import (
 from .agenda import Agenda
 from .calls import CANCEL_REQUEST, Call, HookCall, SleepCall, StepCall
 from .loop import Timer, WorkflowLoop, WorkflowTask, current_machine
-from .mismatch import command_mismatch, command_missing, not_waiting, still_running
+from .mismatch import check_end, command_mismatch, command_missing, not_waiting
 from .outcome import Outcome, outcome_of
 
 Key = tuple[str, int]
@@ -311,11 +311,9 @@ class Machine:
         key = (payload.step, payload.ordinal)
         call = self.steps.get(key)
         if call is None:
-            # Who takes a run up records attempts before it replays; so the log may not say yet
-            # that nobody waits for this one any more.
-            if any(
-                gone and (c.name, c.ordinal) == key and isinstance(c, StepCall) for c, gone in self.pending
-            ):
+            # Attempts are recorded before a replay; perhaps the log does not say so yet.
+            given_up = [c for c, gone in self.pending if gone and isinstance(c, StepCall)]
+            if key in [(c.name, c.ordinal) for c in given_up]:
                 return
             raise not_waiting(self, payload)
         call.attempt = payload.attempt
@@ -437,17 +435,8 @@ class Machine:
         self._drain()
 
     def _on_ended(self, envelope: Envelope[Any]) -> None:
-        if self.outcome is None and not self._ends_without_outcome(envelope.data):
-            raise still_running(self, envelope.data)
+        check_end(self, envelope.data)
         self.ended = envelope.data
-
-    def _ends_without_outcome(self, payload: Payload) -> bool:
-        """Interrupted, stalled, or cancelled before any of its code ran."""
-        if payload.__class__ is WorkflowFailed:
-            return not self.pending and not self.waiting()
-        return payload.__class__ is WorkflowInterrupted or (
-            payload.__class__ is WorkflowCancelled and self.owner is None
-        )
 
     def _on_unknown(self, envelope: Envelope[UnknownPayload]) -> None:
         if "." not in envelope.data.type:

@@ -16,6 +16,9 @@ from ..payloads import (
     StepRetrying,
     StepStarted,
     TimerFired,
+    WorkflowCancelled,
+    WorkflowFailed,
+    WorkflowInterrupted,
 )
 
 if TYPE_CHECKING:
@@ -110,7 +113,18 @@ def not_waiting(machine: Machine, payload: Payload, instead: str = "") -> NonDet
     )
 
 
-def still_running(machine: Machine, payload: Payload) -> NonDeterminismError:
+def check_end(machine: Machine, payload: Payload) -> None:
+    """Refuse an end that the history has while the code goes on.
+
+    Interrupted, stalled, or cancelled before any of its code ran: that needs no outcome.
+    """
+    stalled = isinstance(payload, WorkflowFailed) and not machine.pending and not machine.waiting()
+    never_ran = isinstance(payload, WorkflowCancelled) and machine.owner is None
+    if machine.outcome is None and not (stalled or never_ran or isinstance(payload, WorkflowInterrupted)):
+        raise _still_running(machine, payload)
+
+
+def _still_running(machine: Machine, payload: Payload) -> NonDeterminismError:
     """The history says that the run ended, and the code goes on."""
     asked = (
         machine.pending[0][0].describe() if machine.pending else f"waits for {machine.waiting() or 'nothing'}"

@@ -45,21 +45,23 @@ CREATE TABLE graves (id TEXT, incarnation TEXT, segment INTEGER, PRIMARY KEY (id
 """
 _UPSERT = f"""
 INSERT INTO runs (id, incarnation, status, workflow, queue, priority, created, parent, wake, due, record)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10)
-ON CONFLICT (id) DO UPDATE SET status = ?3, workflow = ?4, queue = ?5, priority = ?6, created = ?7,
-  parent = ?8, wake = ?9, due = {DUE.format(wake="?9", until="until")}, record = ?10
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET status = excluded.status, workflow = excluded.workflow,
+  queue = excluded.queue, priority = excluded.priority, created = excluded.created,
+  parent = excluded.parent, wake = excluded.wake,
+  due = {DUE.format(wake="excluded.wake", until="runs.until")}, record = excluded.record
 """
 _SET_LEASE = (
-    "UPDATE runs SET token = ?2, owner = ?3, until = ?4, "
-    f"due = {DUE.format(wake='wake', until='?4')} WHERE id = ?1"
+    "UPDATE runs SET token = :token, owner = :owner, until = :until, "
+    f"due = {DUE.format(wake='wake', until=':until')} WHERE id = :id"
 )
 _EXTENTS = """
 SELECT first, segment, data FROM extents JOIN runs ON run = number
-WHERE id = ?1 AND first <= ?3
-  AND first >= coalesce((SELECT max(first) FROM extents WHERE run = number AND first <= ?2 + 1), 0)
+WHERE id = :id AND first <= :last
+  AND first >= coalesce((SELECT max(first) FROM extents WHERE run = number AND first <= :after + 1), 0)
 ORDER BY first
 """
-_ADD_EXTENT = "INSERT INTO extents SELECT number, ?2, ?3, ?4 FROM runs WHERE id = ?1"
+_ADD_EXTENT = "INSERT INTO extents SELECT number, ?, ?, ? FROM runs WHERE id = ?"
 
 
 class Seen(NamedTuple):
@@ -149,7 +151,8 @@ class Index:
     def add_dead(self, number: int, count: int) -> None:
         """Count `count` more bytes of a segment as dead."""
         self.db.execute(
-            "INSERT INTO segments VALUES (?1, 0, ?2) ON CONFLICT (number) DO UPDATE SET dead = dead + ?2",
+            "INSERT INTO segments VALUES (?, 0, ?) "
+            "ON CONFLICT (number) DO UPDATE SET dead = dead + excluded.dead",
             (number, count),
         )
 
@@ -177,7 +180,7 @@ class Index:
         """Write the run's lease, and when it is due with it."""
         self.db.execute(
             _SET_LEASE,
-            (run_id, token, owner, None if until is None else fit(until)),
+            {"id": run_id, "token": token, "owner": owner, "until": None if until is None else fit(until)},
         )
 
     def _bury(self, run_id: str, incarnation: str, segment: int, length: int) -> None:
@@ -218,7 +221,7 @@ class Index:
         """Where the run's events above `after` and up to `last` lie, in order; the ends may hold more."""
         rows = self.db.execute(
             _EXTENTS,
-            (run_id, fit(after), fit(last)),
+            {"id": run_id, "after": fit(after), "last": fit(last)},
         )
         found = [extent for row in rows for extent in _unpack(*row)]
         return [e for e in found if e.first <= last and e.first + e.events > after + 1]
@@ -229,14 +232,14 @@ class Index:
         self.db.executemany(_ADD_EXTENT, (_pack(*item) for item in fresh.items()))
 
 
-def _pack(run_id: str, extents: list[Extent]) -> tuple[str, int, int, bytes]:
+def _pack(run_id: str, extents: list[Extent]) -> tuple[int, int, bytes, str]:
     """A row for neighbouring extents of one segment: few bytes each, and one row to write."""
     numbers: list[int] = []
     offset = 0
     for e in extents:
         numbers += (e.events, e.offset - offset, e.length, e.crc if e.lines != 1 else 0)
         offset = e.offset
-    return run_id, extents[0].first, extents[0].segment, _encode_numbers(numbers)
+    return extents[0].first, extents[0].segment, _encode_numbers(numbers), run_id
 
 
 def _unpack(first: int, segment: int, data: bytes) -> Iterator[Extent]:
@@ -256,7 +259,8 @@ def _row(record: RunRecord) -> tuple[object, ...]:
     wake = None if record.wake_at is None else fit(record.wake_at)
     return (
         record.run_id, record.incarnation, str(record.status), record.workflow, record.queue,
-        fit(record.priority), fit(record.created_at), record.parent, wake, encode_record(record),
+        fit(record.priority), fit(record.created_at), record.parent, wake, wake,
+        encode_record(record),
     )  # fmt: skip
 
 

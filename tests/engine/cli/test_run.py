@@ -125,7 +125,7 @@ def test_ctrl_c_suspends_the_run_and_says_how_to_go_on(cli: Any, begun: Any) -> 
     assert process.returncode == 130, err
     assert "Traceback" not in err
     (run,) = cli.json("runs", "list")
-    assert err == f"run {run['run_id']} can go on: pyworkflow resume {run['run_id']}\n"
+    assert err == f"run {run['run_id']} can go on: pyworkflow resume {run['run_id']} --module shop.py\n"
     assert out == ""
     assert run["status"] == "suspended"
     assert cli.json("resume", run["run_id"], "--module", "shop")["result"] == "went"
