@@ -6,7 +6,7 @@ import inspect
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from types import MappingProxyType
-from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
+from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
 from pyworkflow_core.codec import Reach, reach_of_function
 from pyworkflow_core.errors import ConfigurationError
@@ -82,10 +82,9 @@ class StepDefinition(Generic[P, R]):
         reach = self._reach or self.reach
         frame = sys._getframe(1)
         encoded = machine.codec.encode_args(args, kwargs, where=self.name, reach=reach)
-        call = StepCall(
+        return StepCall(  # type: ignore[return-value] # awaitable, and taken by create_task as it is
             machine, self.name, encoded, definition=self, reach=reach, site=(frame.f_code, frame.f_lasti)
         )
-        return cast("Coroutine[Any, Any, R]", call)
 
     def _bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         try:
