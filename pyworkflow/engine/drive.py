@@ -279,7 +279,8 @@ class Drive:
         if await self._send(payloads, at):
             self._taken.clear()
             self._launch()
-            self._idle = self._workshop.is_busy and not machine.pending and machine.outcome is None
+            unfinished = machine.pending or self._restarts or machine.outcome is not None
+            self._idle = self._workshop.is_busy and not unfinished
         return True
 
     async def _deliver_carefully(self, at: int) -> bool:
@@ -291,6 +292,7 @@ class Drive:
         if await self._send([payload], at):
             self._taken.clear()
             self._deliver(payload, at)
+            self._launch()
         return True
 
     def _deliver(self, payload: Payload, at: int) -> None:
