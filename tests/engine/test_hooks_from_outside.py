@@ -248,3 +248,19 @@ def test_a_callback_that_was_cut_off_is_called_again_by_the_next_owner() -> None
         assert len(calls) == 2
 
     asyncio.run(main())
+
+
+def test_a_callback_that_raises_stop_iteration_fails_the_run_and_not_the_engine() -> None:
+    @workflow(name="hooks.empty")
+    async def flow() -> Any:
+        return await hook("answer", on_received=lambda payload: next(iter(payload)))
+
+    async def main() -> None:
+        storage = InMemoryStorageBackend()
+        run_id = await start(flow, storage=storage)
+        await resume_hook(f"{run_id}:answer", [], storage=storage)
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="StopIteration"):
+                await resume(run_id, storage=storage)
+
+    asyncio.run(main())
