@@ -9,8 +9,18 @@ from typing import Any
 
 import pytest
 
-from pyworkflow import InMemoryStorageBackend, Worker, get_workflow_run, resume, start, step, workflow
+from pyworkflow import (
+    InMemoryStorageBackend,
+    Worker,
+    cancel_workflow,
+    get_workflow_run,
+    resume,
+    start,
+    step,
+    workflow,
+)
 from pyworkflow.engine.clock import VirtualClock
+from pyworkflow_core.errors import LimitExceeded
 from pyworkflow_core.storage import Limits
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -116,5 +126,27 @@ def test_a_worker_that_is_stopped_records_every_result_however_large_they_are_to
         assert record.status == "completed"
         assert len(executed) == 12, "nothing that was completed ran again"
         check_log(await storage.read(run_id), record)
+
+    asyncio.run(main())
+
+
+def test_a_run_that_was_accepted_can_go_on_and_be_cancelled_however_large_its_record_is() -> None:
+    async def main() -> None:
+        storage = InMemoryStorageBackend()
+        accepted = 0
+        for size in range(900, 1500, 7):
+
+            @workflow(name="limits.tagged", tags=["x" * size])
+            async def tagged() -> int:
+                return 1
+
+            try:
+                one, two = [await start(tagged, storage=storage, queue="q") for _ in range(2)]
+            except LimitExceeded:
+                break
+            accepted += 1
+            assert await resume(one, storage=storage) == 1
+            assert await cancel_workflow(two, "r" * 500, storage=storage)
+        assert 0 < accepted < 80
 
     asyncio.run(main())
