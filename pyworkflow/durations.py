@@ -38,7 +38,7 @@ def to_duration(value: Duration, what: str = "duration") -> int:
     try:
         micros = _to_micros(value, what)
     except OverflowError:  # a number that a float cannot hold
-        micros = _LONGEST + 1 if isinstance(value, str) or value > 0 else -1
+        micros = -1 if isinstance(value, (int, float)) and value < 0 else _LONGEST + 1
     if micros < 0:
         raise ValueError(f"{what} {_short(value)} is negative")
     if micros > _LONGEST:
