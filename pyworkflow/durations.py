@@ -29,25 +29,40 @@ def to_duration(value: Duration, what: str = "duration") -> int:
         what: the noun for the error message.
 
     Raises:
-        ValueError: it is negative, not finite, or not a duration at all.
+        ValueError: it is negative, not finite, too long, or not a duration at all.
     """
     if isinstance(value, bool) or not isinstance(value, (str, int, float, timedelta)):
         raise ValueError(
             f"{what} {value!r} is not a duration: write '5s', a number of seconds or a timedelta"
         )
-    if isinstance(value, timedelta):
-        micros = value // timedelta(microseconds=1)
-    elif isinstance(value, str):
-        micros = _parse(value, what)
-    else:
-        if not math.isfinite(value):
-            raise ValueError(f"{what} {value!r} is not finite")
-        micros = round(value * 1_000_000)
+    try:
+        micros = _to_micros(value, what)
+    except OverflowError:  # a number that a float cannot hold
+        micros = -1 if isinstance(value, (int, float)) and value < 0 else _LONGEST + 1
     if micros < 0:
-        raise ValueError(f"{what} {value!r} is negative")
+        raise ValueError(f"{what} {_short(value)} is negative")
     if micros > _LONGEST:
-        raise ValueError(f"{what} {value!r} is over 10,000 years")
+        raise ValueError(f"{what} {_short(value)} is over 10,000 years")
     return micros
+
+
+def _to_micros(value: Duration, what: str) -> int:
+    if isinstance(value, timedelta):
+        return value // timedelta(microseconds=1)
+    if isinstance(value, str):
+        return _parse(value, what)
+    if not math.isfinite(value):
+        raise ValueError(f"{what} {value!r} is not finite")
+    return round(value * 1_000_000)
+
+
+def _short(value: Duration) -> str:
+    """For people; Python refuses to write out an integer of thousands of digits."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "of thousands of digits"
+    return text if len(text) <= 80 else text[:80] + "…"
 
 
 def _parse(text: str, what: str) -> int:

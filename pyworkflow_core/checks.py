@@ -10,7 +10,7 @@ import msgspec
 
 from .errors import InvalidCursor, LimitExceeded, StorageError
 from .ids import validate_id
-from .record import MAX_ATTRIBUTE_BYTES, check_record
+from .record import GROWTH_BYTES, MAX_ATTRIBUTE_BYTES, check_record
 
 if TYPE_CHECKING:
     from .record import RunRecord
@@ -96,7 +96,7 @@ def _over_limit(append: Append, limits: Limits) -> StorageError | None:
     record = append.record
     if append.expected == 0 or len(record.rest) + len(record.attributes) * 8 > MAX_ATTRIBUTE_BYTES:
         try:
-            check_record(record)
+            check_record(record, growth=GROWTH_BYTES if append.expected == 0 else 0)
         except LimitExceeded as error:
             return error
     return None

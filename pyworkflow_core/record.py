@@ -32,6 +32,8 @@ from .payloads import (
 
 MAX_RECORD_BYTES = 2048
 MAX_ATTRIBUTE_BYTES = 512
+GROWTH_BYTES = 320
+"""What owner, times, counts and a cancellation request add to a record in its run's life."""
 
 
 class RunStatus(StrEnum):
@@ -261,8 +263,13 @@ def record_bytes(record: RunRecord) -> int:
     return len(msgspec.json.encode(record))
 
 
-def check_record(record: RunRecord) -> None:
+def check_record(record: RunRecord, *, growth: int = 0) -> None:
     """Refuse a record that is too large to be stored beside every append.
+
+    Args:
+        record: the record.
+        growth: bytes to leave free; a run that was accepted must be able to go on, be
+            cancelled and end.
 
     Raises:
         LimitExceeded: attributes over 512 bytes, or the whole over 2 kB.
@@ -273,9 +280,10 @@ def check_record(record: RunRecord) -> None:
             f"run {record.run_id!r}: its attributes take {attributes} bytes; at most "
             f"{MAX_ATTRIBUTE_BYTES} fit. Keep large values in the workflow's arguments."
         )
-    if (size := record_bytes(record)) > MAX_RECORD_BYTES:
+    most = MAX_RECORD_BYTES - growth
+    if (size := record_bytes(record)) > most:
         raise LimitExceeded(
-            f"run {record.run_id!r}: its record takes {size} bytes; at most {MAX_RECORD_BYTES} fit. "
+            f"run {record.run_id!r}: its record takes {size} bytes; at most {most} fit. "
             "Shorten tags, attributes, the workflow's name or the idempotency key."
         )
 

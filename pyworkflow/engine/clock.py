@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+_IDLE_TURNS = 20
+
 
 class Alarm(Protocol):
     """A call that was set for later."""
@@ -82,6 +84,7 @@ class VirtualClock:
         self._alarms: list[tuple[int, int, _VirtualAlarm]] = []
         self._order = itertools.count()
         self._idle_turns = 0
+        self._watched: asyncio.AbstractEventLoop | None = None
 
     def now(self) -> int:
         """The time, in microseconds since 1970 in UTC."""
@@ -92,7 +95,11 @@ class VirtualClock:
         alarm = _VirtualAlarm(callback)
         heapq.heappush(self._alarms, (when, next(self._order), alarm))
         if self._auto:
-            asyncio.get_running_loop().call_soon(self._move_when_idle, 0)
+            self._idle_turns = 0
+            loop = asyncio.get_running_loop()
+            if self._watched is not loop:
+                self._watched = loop
+                loop.call_soon(self._move_when_idle, loop)
         return alarm
 
     def advance(self, micros: int) -> None:
@@ -115,9 +122,16 @@ class VirtualClock:
             heapq.heappop(self._alarms)
         return self._alarms[0][0] if self._alarms else None
 
-    def _move_when_idle(self, turns: int) -> None:
-        # A few turns of the loop let tasks that are ready go first.
-        if turns < 20:
-            asyncio.get_running_loop().call_soon(self._move_when_idle, turns + 1)
-        elif (when := self.next_alarm()) is not None:
+    def _move_when_idle(self, loop: asyncio.AbstractEventLoop) -> None:
+        # A few turns of the loop after the last alarm was set or rung let tasks that are ready go first.
+        if self._watched is not loop:
+            return
+        self._idle_turns += 1
+        if self._idle_turns > _IDLE_TURNS:
+            self._idle_turns = 0
+            when = self.next_alarm()
+            if when is None:
+                self._watched = None
+                return
             self.move_to(when)
+        loop.call_soon(self._move_when_idle, loop)

@@ -31,6 +31,7 @@ from ..errors import (
     WorkflowAlreadyRunningError,
     WorkflowInterruptedError,
     WorkflowNotFoundError,
+    WorkflowNotRegisteredError,
 )
 from .drive import Drive, RunLost
 from .engine import SECOND, Engine, engine_for
@@ -79,24 +80,18 @@ async def start(
     _check_durable(definition, durable)
     engine = engine_for(get_storage(storage))
     started = _started(engine, definition, args, kwargs, idempotency_key, queue, priority)
-    if idempotency_key is not None:
-        run_id = derive_run_id("key", idempotency_key)
-        record = await engine.storage.get(run_id)
-        if record is not None:
-            await _check_same(engine, record, started)
-            return await _finish(engine, run_id, wait=wait, here=queue is None)
-    else:
-        run_id = engine.ids.run_id()
-    drive = _new_drive(engine, definition, run_id, wait)
-    if queue is not None:
-        created = await drive.enqueue(started)
-    else:
-        created = await drive.begin(_owned(started, drive.log.claim.token))
-    if not created:
-        record = await _record(engine, run_id)
-        await _check_same(engine, record, started)
-    elif queue is None:
-        await _drive(drive)
+    key = idempotency_key
+    run_id = engine.ids.run_id() if key is None else derive_run_id("key", key)
+    while key is None or not await _is_there(engine, run_id, started):
+        drive = _new_drive(engine, definition, run_id, wait)
+        if queue is not None:
+            created = await drive.enqueue(started)
+        else:
+            created = await drive.begin(_owned(started, drive.log.claim.token))
+        if created:
+            if queue is None:
+                await _drive(drive)
+            break
     return await _finish(engine, run_id, wait=wait, here=queue is None)
 
 
@@ -209,7 +204,11 @@ async def wait_until_ended(engine: Engine, run_id: str, *, here: bool) -> RunRec
                 owner=engine.owner_name, now=now, lease=engine.settings.lease, run_id=run_id
             )
             if claims:
-                drive = await drive_for(engine, claims[0], linger=engine.settings.linger)
+                try:
+                    drive = await drive_for(engine, claims[0], linger=engine.settings.linger)
+                except WorkflowNotRegisteredError:
+                    here = False  # somebody else's code: wait for them
+                    continue
                 with contextlib.suppress(RunLost):
                     await drive.run()
                 pause = engine.settings.poll
@@ -279,17 +278,24 @@ def _owned(started: WorkflowStarted, token: str) -> WorkflowStarted:
     return msgspec.structs.replace(started, owner=token)
 
 
-async def _check_same(engine: Engine, record: RunRecord, started: WorkflowStarted) -> None:
-    """Refuse a key that was used for something else."""
-    first = decode_body((await engine.storage.read(record.run_id, limit=1))[0].body).data
-    if first.workflow == started.workflow and bytes(first.args) == bytes(started.args):
-        return
+async def _is_there(engine: Engine, run_id: str, started: WorkflowStarted) -> bool:
+    """Whether the key's run exists; refuse a key that was used for something else."""
+    events = await engine.storage.read(run_id, limit=1)
+    if not events:
+        return False
+    first = decode_body(events[0].body).data
+    if first.workflow == started.workflow and _canonical(first.args) == _canonical(started.args):
+        return True
     what = "other arguments" if first.workflow == started.workflow else f"workflow {first.workflow!r}"
     raise IdempotencyConflictError(
-        f"idempotency key {started.idempotency_key!r} belongs to run {record.run_id!r} of {what}; "
-        "use another key",
-        record.run_id,
+        f"idempotency key {started.idempotency_key!r} belongs to run {run_id!r} of {what}; use another key",
+        run_id,
     )
+
+
+def _canonical(args: Raw) -> bytes:
+    """Encoded arguments with the keys of mappings sorted: their order makes no other arguments."""
+    return msgspec.json.encode(msgspec.json.decode(args), order="deterministic")
 
 
 async def _record(engine: Engine, run_id: str) -> RunRecord:

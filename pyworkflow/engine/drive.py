@@ -109,9 +109,9 @@ class Drive:
         try:
             self._machine.feed([Envelope(1, at, started)])
             payloads: list[Payload] = [started]
-            self._collect_commands(payloads)
-            if self._machine.outcome is not None:
-                payloads.append(self._ending())
+            if value_bytes(started) < self.log.room:
+                self._collect_commands(payloads)
+            self._end(payloads)
             created = await self.log.send(payloads, at)
         finally:
             if not created:
@@ -147,10 +147,8 @@ class Drive:
             first = self._first_event(record, resumed)
             again = [] if isinstance(first, WorkflowInterrupted) else open_steps(history)
             # What does not fit into this append is tried again afterwards.
-            self._restarts.extend((s.step, s.ordinal) for s in again[self.log.most_events :])
-            attempts = [
-                msgspec.structs.replace(s, attempt=s.attempt + 1) for s in again[: self.log.most_events]
-            ]
+            self._restarts.extend((s.step, s.ordinal) for s in again[log.most_events :])
+            attempts = [msgspec.structs.replace(s, attempt=s.attempt + 1) for s in again[: log.most_events]]
             payloads = [first, *attempts]
             if await log.send(payloads, at):
                 break
@@ -264,8 +262,8 @@ class Drive:
                 return True
         payloads: list[Payload] = []
         self._collect_commands(payloads)
-        most, room = self.log.most_events, self.log.room
-        while len(payloads) < most and room > 0 and not machine.pending and machine.outcome is None:
+        room = self.log.room
+        while self._has_room(payloads, room) and not machine.pending and machine.outcome is None:
             payload = self._next_delivery(at)
             if payload is None:
                 break
@@ -273,15 +271,16 @@ class Drive:
             self._taken.append(payload)
             payloads.append(payload)
             self._deliver(payload, at)
-            self._collect_commands(payloads)
-        if machine.outcome is not None:
-            payloads.append(self._ending())
+            if room > 0:
+                self._collect_commands(payloads)
+        self._end(payloads)
         if not payloads:
             return False
         if await self._send(payloads, at):
             self._taken.clear()
             self._launch()
-            self._idle = self._workshop.is_busy and not machine.pending
+            unfinished = machine.pending or self._restarts or machine.outcome is not None
+            self._idle = self._workshop.is_busy and not unfinished
         return True
 
     async def _deliver_carefully(self, at: int) -> bool:
@@ -293,6 +292,7 @@ class Drive:
         if await self._send([payload], at):
             self._taken.clear()
             self._deliver(payload, at)
+            self._launch()
         return True
 
     def _deliver(self, payload: Payload, at: int) -> None:
@@ -407,10 +407,17 @@ class Drive:
         waiting = tuple(word[:120] for word in self._machine.waiting()[:10])
         return await self._send([WorkflowSuspended(wake, waiting)], at, release=True)
 
-    def _ending(self) -> Payload:
-        limit = self.engine.storage.limits.event_bytes
-        payload, self.error = ending_of(self._machine, self.definition, self.engine.codec, limit)
-        return payload
+    def _has_room(self, payloads: list[Payload], room: int) -> bool:
+        """Whether the next delivery may go into one append with `payloads`; `room` bytes are left there."""
+        return not payloads or (len(payloads) < self.log.most_events and room > self._workshop.next_bytes)
+
+    def _end(self, payloads: list[Payload]) -> None:
+        """Add the terminal event once the function ended, or leave it for an append of its own."""
+        if self._machine.outcome is not None:
+            limit = self.engine.storage.limits.event_bytes
+            ending, self.error = ending_of(self._machine, self.definition, self.engine.codec, limit)
+            if not payloads or self.log.fits([*payloads, ending]):
+                payloads.append(ending)
 
     # ---- endings -------------------------------------------------------------------
 
@@ -446,17 +453,18 @@ class Drive:
         machine = self._machine
         at = max(self.engine.clock.now(), machine.now)
         payloads: list[Payload] = []
+        room = self.log.room
         # One at a time: what follows from one result may be that nobody waits for the next.
-        while len(payloads) < self.log.most_events and machine.outcome is None:
+        while self._has_room(payloads, room) and machine.outcome is None:
             report = self._next_report()
             if report is None:
                 payloads.append(WorkflowSuspended(at, (), reason))
                 break
+            room -= value_bytes(report)
             self._taken.append(report)
             payloads.append(report)
             machine.feed([Envelope(1, at, report)])
-        if machine.outcome is not None:
-            payloads.append(self._ending())
+        self._end(payloads)
         left = isinstance(payloads[-1], WorkflowSuspended)
         if not await self._send(payloads, at, release=left):
             return False

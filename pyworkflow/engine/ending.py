@@ -40,8 +40,8 @@ def ending_of(
 
 
 def value_bytes(payload: Payload) -> int:
-    """Bytes of the value that a payload carries."""
-    return len(getattr(payload, "result", b"")) + len(getattr(payload, "error", b""))
+    """Bytes of the values that a payload carries."""
+    return sum(len(getattr(payload, name, b"")) for name in ("args", "result", "error"))
 
 
 def _ending_of(

@@ -163,13 +163,20 @@ _engines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, Engine]
 
 def engine_for(storage: StorageBackend, make: Callable[[StorageBackend], Engine] = Engine) -> Engine:
     """The engine of `storage` on the running event loop; made on first use."""
-    engines = _engines.setdefault(asyncio.get_running_loop(), {})
-    engine = engines.get(id(storage))
+    engines = _engines.get(asyncio.get_running_loop())
+    engine = None if engines is None else engines.get(id(storage))
     if engine is None or engine.storage is not storage:
-        engine = engines[id(storage)] = make(storage)
+        engine = make(storage)
+        use_engine(engine)
     return engine
 
 
 def use_engine(engine: Engine) -> None:
     """Let the front door use this engine for its storage on the running event loop."""
-    _engines.setdefault(asyncio.get_running_loop(), {})[id(engine.storage)] = engine
+    # A storage knows its loop, so that no entry of a closed loop would ever go by itself.
+    for loop in [loop for loop in list(_engines) if loop.is_closed()]:
+        _engines.pop(loop, None)
+    engines = _engines.setdefault(asyncio.get_running_loop(), {})
+    for key in [key for key, old in engines.items() if old.storage.closed and not old.live]:
+        del engines[key]
+    engines[id(engine.storage)] = engine

@@ -55,7 +55,15 @@ async def execute(
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        return _failed(call, definition, attempt, error, codec, now, rng, limits)
+        try:
+            return _failed(call, definition, attempt, error, codec, now, rng, limits)
+        except Exception as unspeakable:
+            # An error that cannot even be looked at. Without a report the run would wait for ever.
+            instead = RuntimeError(
+                f"step {call.name!r} raised {type(error).__qualname__}, which cannot be recorded: "
+                f"{type(unspeakable).__name__}"
+            )
+            return StepFailed(call.name, call.ordinal, Raw(codec.encode_error(instead)), attempt)
 
 
 async def _run(definition: StepDefinition[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -7,13 +7,14 @@ first, it is validated again. So of two answers to one hook exactly one is accep
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
 
-from pyworkflow_core.errors import UnserializableValueError
+from pyworkflow_core.errors import InvalidIdError, UnserializableValueError
 from pyworkflow_core.events import Event, encode_body
 from pyworkflow_core.ids import validate_id
 from pyworkflow_core.payloads import CancellationRequested, HookReceived, Payload, WorkflowCancelled
@@ -149,11 +150,12 @@ def _parse(token: str) -> tuple[str, str | None]:
     """The run id, and the hook's name where the token names it; None where it holds a secret."""
     if isinstance(token, str):
         run_id, dot, secret = token.rpartition(".")
-        if dot and run_id and len(secret) == _SECRET_DIGITS and set(secret) <= set("0123456789abcdef"):
-            return validate_id(run_id), None
-        run_id, colon, hook_id = token.rpartition(":")
-        if colon and run_id and hook_id:
-            return validate_id(run_id), hook_id
+        with contextlib.suppress(InvalidIdError):
+            if dot and run_id and len(secret) == _SECRET_DIGITS and set(secret) <= set("0123456789abcdef"):
+                return validate_id(run_id), None
+            run_id, colon, hook_id = token.rpartition(":")
+            if colon and run_id and hook_id:
+                return validate_id(run_id), hook_id
     raise InvalidTokenError(
         "this is not a hook token: pass on what on_created was given, or 'run_id:hook_id'"
     )
@@ -187,9 +189,13 @@ def _encode(engine: Engine, name: str, payload: Any) -> bytes:
     value = payload if typed is None else to_schema(payload, typed.schema)
     try:
         return engine.codec.encode(value, where="payload")
-    except UnserializableValueError:
+    except UnserializableValueError as unwritable:
         # A typed payload travels as plain data; the workflow's side makes the type of it again.
-        return engine.codec.encode(_plain(value), where="payload")
+        try:
+            plain = _plain(value)
+        except (TypeError, ValueError, RecursionError):
+            raise unwritable from None
+        return engine.codec.encode(plain, where="payload")
 
 
 def _plain(value: Any) -> Any:

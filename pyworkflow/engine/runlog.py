@@ -18,12 +18,15 @@ from pyworkflow_core.record import RunRecord, evolve
 from pyworkflow_core.storage import Append, Claim, Committed, Conflict, LeaseChange, Refused
 
 from .clock import wait_until
+from .ending import value_bytes
 from .engine import SECOND, Engine
 from .history import envelopes_of
 
 log = logging.getLogger("pyworkflow")
 
 _OWNER_EVENTS = (WorkflowStarted, WorkflowResumed, RunRecovered)
+_BESIDE = 1024  # what an event's body holds beside the value
+_COMMAND = 4096  # what a command's event may take, names and call site included
 _ID_MASK = 0xFFFFFFFFFFFFFFFF
 
 
@@ -68,17 +71,24 @@ class RunLog:
 
     @property
     def most_events(self) -> int:
-        """Payloads of one append at most."""
-        limit = self.engine.storage.limits.append_events
-        most = self.engine.settings.turn_events
-        # Room for one delivery and the end of the run beside the commands.
-        return most if limit is None else max(min(most, limit - 2), 1)
+        """How many events go into one append, with room for a delivery and the run's end beside them."""
+        limits, most = self.engine.storage.limits, self.engine.settings.turn_events
+        if limits.append_events is not None:
+            most = min(most, limits.append_events - 2)
+        if limits.append_bytes is not None:
+            most = min(most, limits.append_bytes // _COMMAND)
+        return max(most, 1)
 
     @property
     def room(self) -> int:
-        """Bytes of values that one append should not exceed."""
+        """Bytes of values to collect for one append; a larger value goes alone."""
         limit = self.engine.storage.limits.append_bytes
         return limit // 4 if limit is not None else 4 * 1024 * 1024
+
+    def fits(self, payloads: list[Payload]) -> bool:
+        """Whether the storage takes `payloads` in one append."""
+        limit = self.engine.storage.limits.append_bytes
+        return limit is None or sum(value_bytes(p) + _BESIDE for p in payloads) <= limit
 
     async def send(self, payloads: list[Payload], at: int, *, release: bool = False) -> bool:
         """Append `payloads` as events of one time; True once durable, False after a conflict.

@@ -10,6 +10,7 @@ from collections import deque
 from pyworkflow_core.payloads import Payload
 from pyworkflow_core.replay import HookCall, StepCall
 
+from .ending import value_bytes
 from .engine import Engine
 from .execute import execute
 
@@ -41,6 +42,11 @@ class Workshop:
     def is_busy(self) -> bool:
         """Whether a step executes, or somebody is being told about a hook."""
         return bool(self._tasks or self._background)
+
+    @property
+    def next_bytes(self) -> int:
+        """Bytes of the value in the next report; 0 if there is none."""
+        return value_bytes(self.reports[0]) if self.reports else 0
 
     def begin(self, calls: list[StepCall], wanted: dict[Key, StepCall]) -> None:
         """Execute `calls` that the workflow still wants."""

@@ -120,6 +120,9 @@ class Call(asyncio.Future[Any]):
     def fail(self, error: BaseException) -> None:
         """Deliver an error to whoever waits."""
         self.settled = True
+        if isinstance(error, StopIteration):  # which no future takes, and no coroutine may raise
+            error, stop = RuntimeError(f"{self.describe()} raised {type(error).__name__}"), error
+            error.__cause__ = stop
         if not self.done():
             self.set_exception(error)
 

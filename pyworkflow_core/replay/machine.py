@@ -258,9 +258,10 @@ class Machine:
     def _drain(self) -> None:
         self.loop.drain()
         root = self._root
-        if root is not None and self.outcome is None and root.done():
-            self.outcome = outcome_of(root, cancelled=self._cancel_delivered)
-            self.pending.clear()
+        if root is not None and root.done():
+            if self.outcome is None:
+                self.outcome = outcome_of(root, cancelled=self._cancel_delivered)
+            self.pending.clear()  # nothing that other tasks still ask for is recorded any more
 
     def _record(self, call: Call, given_up: bool, payload: Payload) -> None:
         """What a command event does, whether it is read from the log or about to be appended."""

@@ -13,6 +13,7 @@ import pytest
 from pyworkflow import (
     CancellationError,
     InMemoryStorageBackend,
+    Worker,
     WorkflowNotFoundError,
     cancel_workflow,
     hook,
@@ -23,6 +24,7 @@ from pyworkflow import (
     step,
     workflow,
 )
+from pyworkflow.definitions import _workflows
 from pyworkflow.engine.clock import VirtualClock
 from pyworkflow_core.payloads import CancellationRequested
 
@@ -273,5 +275,25 @@ def test_a_plain_cancel_of_a_task_is_no_cancellation_request() -> None:
         storage = InMemoryStorageBackend()
         run_id = await start(flow, storage=storage)
         assert await resume(run_id, storage=storage) == "CancelledError"
+
+    asyncio.run(main())
+
+
+def test_waiting_for_a_cancelled_run_whose_code_is_elsewhere_leaves_it_to_the_others() -> None:
+    @workflow(name="cancelling.elsewhere")
+    async def elsewhere() -> None:
+        await sleep("1d")
+
+    async def main() -> None:
+        storage = InMemoryStorageBackend()
+        run_id = await start(elsewhere, storage=storage)
+        definition = _workflows.pop("cancelling.elsewhere")
+        with pytest.raises(TimeoutError):
+            await cancel_workflow(run_id, wait=True, timeout=0.05, storage=storage)
+        _workflows["cancelling.elsewhere"] = definition
+        await Worker(storage, once=True).run()
+        record = await storage.get(run_id)
+        assert record is not None
+        assert record.status == "cancelled"
 
     asyncio.run(main())

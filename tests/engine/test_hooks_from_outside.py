@@ -16,6 +16,7 @@ from pyworkflow import (
     HookNotFoundError,
     InMemoryStorageBackend,
     InvalidTokenError,
+    UnserializableValueError,
     cancel_workflow,
     define_hook,
     hook,
@@ -143,7 +144,10 @@ def test_a_hook_that_nobody_waits_for_any_more_takes_no_answer() -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("token", ["", "x", ":", "a:", ":a", 5, "run.notahexsecret", None])
+@pytest.mark.parametrize(
+    "token",
+    ["", "x", ":", "a:", ":a", 5, "run.notahexsecret", None, "\0." + "a" * 32, "\ud800:h", "x" * 300 + ":h"],
+)
 def test_text_that_is_no_token_is_refused(token: Any) -> None:
     with pytest.raises(InvalidTokenError):
         asyncio.run(resume_hook(token, 1, storage=InMemoryStorageBackend()))
@@ -246,5 +250,36 @@ def test_a_callback_that_was_cut_off_is_called_again_by_the_next_owner() -> None
         clock.advance(LEASE)
         await resume(record.run_id, storage=storage)
         assert len(calls) == 2
+
+    asyncio.run(main())
+
+
+def test_a_callback_that_raises_stop_iteration_fails_the_run_and_not_the_engine() -> None:
+    @workflow(name="hooks.empty")
+    async def flow() -> Any:
+        return await hook("answer", on_received=lambda payload: next(iter(payload)))
+
+    async def main() -> None:
+        storage = InMemoryStorageBackend()
+        run_id = await start(flow, storage=storage)
+        await resume_hook(f"{run_id}:answer", [], storage=storage)
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="StopIteration"):
+                await resume(run_id, storage=storage)
+
+    asyncio.run(main())
+
+
+def test_a_payload_that_cannot_be_recorded_is_refused_as_such_and_the_hook_stays_open() -> None:
+    async def main() -> None:
+        storage, _ = _simulated()
+        run_id = await start(asking, storage=storage)
+        nested: list[Any] = []
+        for _ in range(100_000):
+            nested = [nested]
+        for payload in (object(), nested, "\ud800"):
+            with pytest.raises(UnserializableValueError):
+                await resume_hook(tokens[0], payload, storage=storage)
+        assert (await resume_hook(tokens[0], "yes", storage=storage)).run_id == run_id
 
     asyncio.run(main())

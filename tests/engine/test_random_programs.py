@@ -10,7 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from pyworkflow import InMemoryStorageBackend, start
 from pyworkflow.engine.clock import VirtualClock
@@ -160,6 +160,7 @@ async def _noise(outsider: Any, run_id: str) -> None:
 
 @many
 @given(programs)
+@example(["shield", ["gather", ["fatal"], ["group", ["fatal"], ["quick"]]]])
 def test_whatever_comes_from_outside_at_any_append_is_the_same_story_in_a_replay(program: Node) -> None:
     async def main() -> None:
         _, commits = await undisturbed(program)

@@ -144,6 +144,27 @@ def test_whatever_a_step_raises_is_recorded_as_its_failure(kind: type[BaseExcept
     assert [e.data.attempt for e in history if isinstance(e.data, StepFailed)] == [1]
 
 
+class _Unspeakable(Exception):
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError("nobody may look at this error")
+
+
+@pytest.mark.parametrize("what", ["an error that cannot be looked at", "a delay that is none"])
+def test_whatever_is_wrong_with_an_error_the_step_fails_and_the_run_ends(what: str) -> None:
+    @step(max_retries=1, retry_delay=1)
+    async def bad() -> None:
+        if what == "a delay that is none":
+            raise RetryableError("later", retry_after=1e308)
+        raise _Unspeakable
+
+    @workflow
+    async def flow() -> None:
+        await bad()
+
+    _, error = run(flow)
+    assert isinstance(error, RetryableError if what == "a delay that is none" else RuntimeError)
+
+
 def test_a_result_that_cannot_be_written_fails_the_step_once_and_names_the_place() -> None:
     executions = []
 

@@ -319,6 +319,43 @@ def test_a_run_that_meets_a_conflict_at_every_append_for_a_while_gets_through() 
     asyncio.run(main())
 
 
+def test_a_retry_that_meets_two_conflicts_in_a_row_is_executed() -> None:
+    @step(max_retries=1, retry_delay=5)
+    async def flaky() -> int:
+        executed.append(1)
+        if len(executed) == 1:
+            raise ValueError("once")
+        return 7
+
+    @workflow(name="starting.flaky")
+    async def flow() -> int:
+        return await flaky()
+
+    clock = VirtualClock()
+    engine: Any = None
+
+    class Intruder(Wrapper):
+        left = 2
+
+        async def before(self, appends: Any) -> None:
+            attempts = [e.payload for a in appends for e in a.events if isinstance(e.payload, StepStarted)]
+            if self.left and any(attempt.attempt == 2 for attempt in attempts):
+                self.left -= 1
+                await append_from_outside(self.inner, appends[0].run_id, NOISE, engine.ids, clock.now())
+
+    async def main() -> None:
+        nonlocal engine
+        storage = Intruder(InMemoryStorageBackend())
+        engine = make_engine(storage, clock)
+        run_id = await start(flow, storage=storage)
+        clock.move_to(clock.now() + 5 * SECOND)
+        await resume(run_id, storage=storage)
+        assert (storage.left, len(executed)) == (0, 2)
+        assert await resume(run_id, storage=storage) == 7
+
+    asyncio.run(main())
+
+
 def test_a_step_in_flight_when_ctrl_c_comes_is_tried_again_and_finished_ones_are_not() -> None:
     hang = True
 
