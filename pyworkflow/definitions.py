@@ -9,12 +9,12 @@ from types import MappingProxyType
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
 from pyworkflow_core.codec import Reach, reach_of_function
-from pyworkflow_core.errors import ConfigurationError
+from pyworkflow_core.errors import ConfigurationError, UnserializableValueError
 from pyworkflow_core.ids import validate_id
-from pyworkflow_core.replay import StepCall, current_machine
+from pyworkflow_core.replay import Call, StepCall, current_machine
 
 from .durations import Duration, to_duration
-from .errors import StepOutsideWorkflowError, WorkflowNotRegisteredError
+from .errors import StepNotAwaitedError, StepOutsideWorkflowError, WorkflowNotRegisteredError
 from .retry import RetryDelay, RetryPolicy, retry_policy
 
 P = ParamSpec("P")
@@ -81,10 +81,22 @@ class StepDefinition(Generic[P, R]):
             self._bind(args, kwargs)
         reach = self._reach or self.reach
         frame = sys._getframe(1)
-        encoded = machine.codec.encode_args(args, kwargs, where=self.name, reach=reach)
+        try:
+            encoded = machine.codec.encode_args(args, kwargs, where=self.name, reach=reach)
+        except UnserializableValueError:
+            self._refuse_calls(args, kwargs)
+            raise
         return StepCall(  # type: ignore[return-value] # awaitable, and taken by create_task as it is
             machine, self.name, encoded, definition=self, reach=reach, site=(frame.f_code, frame.f_lasti)
         )
+
+    def _refuse_calls(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, Call):
+                raise StepNotAwaitedError(
+                    f"step {self.name!r} was given the {value.describe()}, not its result: write 'await' in "
+                    "front of that call"
+                )
 
     def _bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         try:
@@ -168,6 +180,11 @@ class WorkflowDefinition(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> NoReturn:
         """Refused: a workflow is started, so that it has a log."""
+        if current_machine.get() is not None:
+            raise StepOutsideWorkflowError(
+                f"workflow {self.name!r} was called inside a workflow: a workflow calls steps. Make what it "
+                "does a plain async function that both call, or start it from a @step."
+            )
         raise StepOutsideWorkflowError(
             f"workflow {self.name!r} was called like a function: write 'await start({self.__name__}, …)' to "
             f"run it durably, or call {self.__name__}.func(…) in a test"

@@ -95,7 +95,7 @@ async def get_workflow_events(run_id: str, storage: StorageBackend | str | None 
     """
     events = await get_storage(storage).read(run_id)
     if not events:
-        raise WorkflowNotFoundError(f"there is no run {run_id!r}")
+        raise WorkflowNotFoundError(f"there is no run {run_id!r} in {get_storage(storage)!r}")
     return events
 
 

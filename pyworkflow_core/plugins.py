@@ -31,6 +31,7 @@ from .errors import (
     DuplicateBackendError,
     MissingDriverError,
     UnknownBackendError,
+    WorkflowError,
 )
 from .storage import StorageBackend
 
@@ -111,7 +112,15 @@ def open_storage(url: str) -> StorageBackend:
         raise UnknownBackendError(_unknown(scheme, sorted(entries)))
     info = _load(name, entries[name])
     _check_drivers(name, info)
-    backend = _resolve(name, info)(url)
+    factory = _resolve(name, info)
+    try:
+        backend = factory(url)
+    except WorkflowError:
+        raise
+    except Exception as error:
+        raise BrokenBackendError(
+            f"storage backend {name!r}: {info.open} failed: {type(error).__name__}: {error}"
+        ) from error
     if not isinstance(backend, StorageBackend):
         raise BrokenBackendError(
             f"storage backend {name!r}: {info.open} returned {type(backend).__name__}, not a StorageBackend"
@@ -175,7 +184,13 @@ def _load(name: str, found: list[importlib.metadata.EntryPoint]) -> BackendInfo:
     manager = pluggy.PluginManager("pyworkflow")
     manager.add_hookspecs(BackendSpec)
     manager.register(module, name=name)
-    info = manager.hook.pyworkflow_backend()
+    try:
+        info = manager.hook.pyworkflow_backend()
+    except Exception as error:
+        raise BrokenBackendError(
+            f"storage backend {name!r} of {_owner(entry)} cannot describe itself: "
+            f"{type(error).__name__}: {error}"
+        ) from error
     if not isinstance(info, BackendInfo):
         raise BrokenBackendError(
             f"storage backend {name!r} of {_owner(entry)}: {entry.value} has no @hookimpl function "

@@ -304,8 +304,6 @@ class StorageBackend(ABC):
         """Whether `close` was called."""
         return self._closed
 
-    # ---- what everybody calls ------------------------------------------------------
-
     async def open(self) -> None:
         """Make the handle ready. Idempotent; every other method does it on first use.
 
@@ -460,8 +458,6 @@ class StorageBackend(ABC):
             raise NotImplementedError(f"{type(self).__name__} does not push; poll claim instead")
         await self._wait(timeout)
 
-    # ---- conveniences --------------------------------------------------------------
-
     async def get_events(self, run_id: str) -> list[Event]:
         """All events of a run, in order."""
         return await self.read(run_id)
@@ -471,6 +467,9 @@ class StorageBackend(ABC):
     async def list_runs(self, query: RunQuery | None = None, *, limit: int = 100) -> list[RunRecord]:
         """The newest `limit` runs that match."""
         return (await self.find(query, limit=limit)).records
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
 
     async def __aenter__(self) -> Self:
         try:

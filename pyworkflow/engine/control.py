@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import inspect
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from pyworkflow_core.errors import ConfigurationError, WorkflowError
+from pyworkflow_core.errors import ConfigurationError, StorageError, WorkflowError
 from pyworkflow_core.events import decode_body
 from pyworkflow_core.ids import derive_run_id, validate_id
 from pyworkflow_core.payloads import (
@@ -22,12 +22,14 @@ from pyworkflow_core.payloads import (
     WorkflowSuspended,
 )
 from pyworkflow_core.record import RunRecord, RunStatus
+from pyworkflow_core.replay import current_machine
 from pyworkflow_core.storage import Claim, StorageBackend
 
 from ..config import get_config, get_storage
-from ..definitions import WorkflowDefinition, get_workflow
+from ..definitions import StepDefinition, WorkflowDefinition, get_workflow
 from ..errors import (
     IdempotencyConflictError,
+    StepOutsideWorkflowError,
     WorkflowAlreadyRunningError,
     WorkflowInterruptedError,
     WorkflowNotFoundError,
@@ -75,6 +77,10 @@ async def start(
         Exception: whatever the workflow function raised, where it failed here; the run is
             recorded as failed, and the exception carries a note with its id.
     """
+    if current_machine.get() is not None:
+        raise StepOutsideWorkflowError(
+            "start() was called inside a workflow: a replay would start the run again. Start it from a @step."
+        )
     definition = _definition(workflow)
     definition.bind(args, kwargs)
     _check_durable(definition, durable)
@@ -134,6 +140,10 @@ async def resume(run_id: str, *, storage: StorageBackend | str | None = None) ->
         drive = await drive_for(engine, claims[0])
         try:
             await drive.run()
+        except StorageError:
+            with contextlib.suppress(StorageError):
+                await engine.storage.release(claims[0])  # whoever tries next need not wait for its end
+            raise
         except RunLost as lost:
             record = await _record(engine, run_id)
             if not record.status.is_terminal:
@@ -302,8 +312,7 @@ async def _record(engine: Engine, run_id: str) -> RunRecord:
     record = await engine.storage.get(run_id)
     if record is None or not record.workflow:
         raise WorkflowNotFoundError(
-            f"there is no run {run_id!r} in {type(engine.storage).__name__}; "
-            "'pyworkflow runs list' shows those there are"
+            f"there is no run {run_id!r} in {engine.storage!r}; 'pyworkflow runs list' shows those there are"
         )
     return record
 
@@ -311,8 +320,15 @@ async def _record(engine: Engine, run_id: str) -> RunRecord:
 def _definition(workflow: Any) -> WorkflowDefinition[Any, Any]:
     if isinstance(workflow, WorkflowDefinition):
         return workflow
+    if inspect.iscoroutine(workflow):
+        workflow.close()
+        raise ConfigurationError(
+            f"start() takes the workflow and its arguments, not a call: write start({workflow.__name__}, …)"
+        )
+    kind = "a step" if isinstance(workflow, StepDefinition) else f"{type(workflow).__name__}"
     raise ConfigurationError(
-        f"start() takes a function decorated with @workflow, not {getattr(workflow, '__name__', workflow)!r}"
+        f"start() takes a function decorated with @workflow, not {kind} "
+        f"{getattr(workflow, '__name__', workflow)!r}"
     )
 
 
@@ -326,9 +342,11 @@ def _check_durable(definition: WorkflowDefinition[Any, Any], durable: bool | Non
 
 
 def _noted(error: BaseException, run_id: str) -> BaseException:
-    if isinstance(error, asyncio.CancelledError):
-        # Raised as it is, it would look as if somebody had cancelled the caller.
-        told = WorkflowError(f"run {run_id!r} failed with {type(error).__name__}, which nobody had asked for")
+    if not isinstance(error, Exception):
+        # Raised as it is, it would cancel the caller, or end its process.
+        told = WorkflowError(
+            f"run {run_id!r} failed: its code raised {type(error).__name__} {error}".rstrip()
+        )
         told.__cause__ = error
         error = told
     note = f"pyworkflow run: {run_id}"

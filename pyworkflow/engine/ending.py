@@ -73,7 +73,8 @@ def _ending_of(
                 Raw(codec.encode(outcome.value, where="result", reach=definition.reach))
             ), None
         except UnserializableValueError as unwritable:
-            error = unwritable
+            what = f"workflow {definition.name!r}: {unwritable}"
+            error = UnserializableValueError(what, path=unwritable.path)
     return WorkflowFailed(Raw(codec.encode_error(error, reach=definition.reach))), error
 
 

@@ -84,6 +84,8 @@ class Engine:
         self.queue = CommitQueue(storage)
         self.owner_name = f"{socket.gethostname()}:{os.getpid()}"[:200]
         self.live: dict[str, Drive] = {}
+        self._noticed = 0
+        self._next_notice = 0
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
         self._tick_handle: asyncio.TimerHandle | None = None
         self._ticking: asyncio.Task[None] | None = None
@@ -115,6 +117,15 @@ class Engine:
         for waiter in self._waiters.get(run_id, ()):
             if not waiter.done():
                 waiter.set_result(None)
+
+    def note_outage(self, error: StorageError) -> None:
+        """Log that the storage is away: once in half a minute, however many runs notice it."""
+        now = self.clock.now()
+        self._noticed += 1
+        if now >= self._next_notice:
+            log.warning("the storage is away (noticed %d times); trying again: %s", self._noticed, error)
+            self._next_notice = now + 30 * SECOND
+            self._noticed = 0
 
     async def wait_for_change(self, run_id: str, until: int) -> None:
         """Wait until `notify` is called for the run, or the time has come."""

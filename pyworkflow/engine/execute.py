@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from pyworkflow_core.codec import Codec
-from pyworkflow_core.errors import LimitExceeded
+from pyworkflow_core.errors import LimitExceeded, UnserializableValueError
 from pyworkflow_core.payloads import Payload, StepCompleted, StepFailed, StepRetrying
 from pyworkflow_core.replay import StepCall
 from pyworkflow_core.storage import Limits
@@ -40,7 +40,10 @@ async def execute(
     try:
         args, kwargs = codec.decode_args(call.args, reach=call.reach)
         value = await _run(definition, args, kwargs)
-        result = codec.encode(value, where="result", reach=call.reach)
+        try:
+            result = codec.encode(value, where="result", reach=call.reach)
+        except UnserializableValueError as error:
+            raise UnserializableValueError(f"step {call.name!r}: {error}", path=error.path) from None
         if limits.event_bytes is not None and len(result) + _OVERHEAD > limits.event_bytes:
             raise LimitExceeded(
                 f"step {call.name!r} returned {len(result)} bytes and the storage takes {limits.event_bytes} "

@@ -6,7 +6,6 @@ drive's business; here it only counts.
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import msgspec
@@ -21,8 +20,6 @@ from .clock import wait_until
 from .ending import value_bytes
 from .engine import SECOND, Engine
 from .history import envelopes_of
-
-log = logging.getLogger("pyworkflow")
 
 _OWNER_EVENTS = (WorkflowStarted, WorkflowResumed, RunRecovered)
 _BESIDE = 1024  # what an event's body holds beside the value
@@ -135,7 +132,7 @@ class RunLog:
             except StorageUnavailable as away:
                 if append.expected == 0 or waited >= self.engine.settings.patience:
                     raise
-                log.warning("run %s: the storage is away, trying again: %s", self.run_id, away)
+                self.engine.note_outage(away)
             await wait_until(clock, clock.now() + pause)
             waited += pause
             pause = min(pause * 2, 2 * SECOND)

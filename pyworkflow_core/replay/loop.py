@@ -232,8 +232,10 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
                 continue
             try:
                 handle.context.run(handle.callback, *handle.args)
-            except (SystemExit, KeyboardInterrupt):
+            except KeyboardInterrupt:
                 raise
+            except SystemExit:
+                continue  # its task keeps it; it ends that, not the process and its other runs
             except BaseException as error:
                 self.call_exception_handler({"message": "a callback raised", "exception": error})
 

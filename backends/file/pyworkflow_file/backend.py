@@ -105,6 +105,9 @@ class FileStorageBackend(StorageBackend):
         self._threads: ThreadPoolExecutor | None = None
         self._store = self._new_store()
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base_path!r})"
+
     def _new_store(self) -> Store:
         store = Store(self.base_path, self.options, self._disk, self._mounts)
         store.on_progress = self._tell

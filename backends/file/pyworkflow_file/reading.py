@@ -144,7 +144,7 @@ def _parse(reading: Reading, extent: Extent, data: bytes) -> list[Event]:
     offset = extent.offset
     for line in data.splitlines(keepends=True):
         if not is_sound(line):
-            raise damage(path, offset, "the line is damaged")
+            raise damage(path, offset, f"the line of run {reading.run_id!r} is damaged")
         parsed = decode_line(line)
         if (parsed.run_id, parsed.incarnation, parsed.first) != (
             reading.run_id,
