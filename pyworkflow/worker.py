@@ -13,6 +13,7 @@ from pyworkflow_core.errors import (
     ConfigurationError,
     HistoryVersionError,
     NonDeterminismError,
+    StorageClosed,
     StorageError,
 )
 from pyworkflow_core.storage import Claim, StorageBackend
@@ -92,6 +93,7 @@ class Worker:
                     await self._rest(engine, claimed)
         finally:
             await self._drain(engine)
+            self._stopping = False
 
     def stop(self) -> None:
         """Claim nothing more; let the steps under way end, suspend their runs, and return."""
@@ -136,6 +138,8 @@ class Worker:
                 limit=free,
                 queues=self._queues,
             )
+        except StorageClosed:
+            raise  # it will not come back
         except StorageError as error:
             log.warning("no runs could be claimed: %s; trying again", error)
             return 0

@@ -27,6 +27,7 @@ from .payloads import PAYLOAD_CLASSES, EventType, Payload
 
 P = TypeVar("P", bound="Payload | UnknownPayload")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 _APPLICATION_TYPE = re.compile(r"[^\s\x00-\x1f]+\.[^\s\x00-\x1f]+")
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
@@ -266,5 +267,5 @@ def to_micros(moment: datetime) -> int:
 
 
 def from_micros(micros: int) -> datetime:
-    """The aware `datetime` in UTC that is `micros` microseconds after 1970."""
-    return _EPOCH + timedelta(microseconds=micros)
+    """The aware `datetime` in UTC that is `micros` microseconds after 1970; the last there is if none is."""
+    return _EPOCH + timedelta(microseconds=min(micros, _LATEST))

@@ -107,13 +107,20 @@ async def cancel_workflow(
 
     Raises:
         WorkflowNotFoundError: there is no such run.
+        ValueError: the reason cannot be recorded.
         TimeoutError: it did not end in time; the request stands.
     """
     engine = engine_for(get_storage(storage))
+    if reason is not None and (
+        not isinstance(reason, str) or reason != reason.encode(errors="ignore").decode()
+    ):
+        raise ValueError(f"the reason of a cancellation is text without lone surrogates, not {reason!r}")
     while True:
         record = await engine.storage.get(run_id)
         if record is None or not record.workflow:
-            raise WorkflowNotFoundError(f"there is no run {run_id!r}; nothing was cancelled")
+            raise WorkflowNotFoundError(
+                f"there is no run {run_id!r} in {engine.storage!r}; nothing was cancelled"
+            )
         if record.status.is_terminal:
             return False
         if record.detail.cancel_requested:

@@ -6,7 +6,8 @@ drive's business; here it only counts.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -20,6 +21,8 @@ from .clock import wait_until
 from .ending import value_bytes
 from .engine import SECOND, Engine
 from .history import envelopes_of
+
+T = TypeVar("T")
 
 _OWNER_EVENTS = (WorkflowStarted, WorkflowResumed, RunRecovered)
 _BESIDE = 1024  # what an event's body holds beside the value
@@ -121,16 +124,19 @@ class RunLog:
         return False
 
     async def _append(self, append: Append) -> Committed | Conflict | Refused:
-        """Append; while the storage is away, keep the results of steps that ran and try again.
+        # A new run is not worth the wait: whoever starts it is told at once.
+        if append.expected == 0:
+            return await self.engine.queue.append(append)
+        return await self._patiently(lambda: self.engine.queue.append(append))
 
-        A new run is not worth the wait: whoever starts it is told at once.
-        """
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Call the storage; while it is away, keep the results of steps that ran, and try again."""
         clock, waited, pause = self.engine.clock, 0, SECOND // 10
         while True:
             try:
-                return await self.engine.queue.append(append)
+                return await call()
             except StorageUnavailable as away:
-                if append.expected == 0 or waited >= self.engine.settings.patience:
+                if waited >= self.engine.settings.patience:
                     raise
                 self.engine.note_outage(away)
             await wait_until(clock, clock.now() + pause)
@@ -164,8 +170,9 @@ class RunLog:
 
     async def load(self, record: RunRecord, after: int = 0) -> list[Envelope[Any]]:
         """The decoded events behind `after`, up to `record`."""
+        storage, limit = self.engine.storage, record.head - after
         return envelopes_of(
-            await self.engine.storage.read(self.run_id, after=after, limit=record.head - after)
+            await self._patiently(lambda: storage.read(self.run_id, after=after, limit=limit))
         )
 
     async def current(self) -> RunRecord:
@@ -174,7 +181,7 @@ class RunLog:
         Raises:
             RunLost: the run was deleted.
         """
-        record = await self.engine.storage.get(self.run_id)
+        record = await self._patiently(lambda: self.engine.storage.get(self.run_id))
         if record is None or record.incarnation != self.incarnation:
             raise RunLost(f"run {self.run_id!r} was deleted while it was driven here")
         return record
@@ -205,7 +212,7 @@ class RunLog:
         Raises:
             RunLost: somebody took the run, or it ended.
         """
-        events = await self.engine.storage.read(self.run_id, after=self.head)
+        events = await self._patiently(lambda: self.engine.storage.read(self.run_id, after=self.head))
         if not events:
             return []
         tail = envelopes_of(events)

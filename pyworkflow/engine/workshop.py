@@ -66,7 +66,7 @@ class Workshop:
         """Cancel steps that the workflow no longer waits for."""
         for key, task in self._tasks.items():
             if key not in wanted:
-                task.cancel()
+                self._cancel(key, task)
 
     def announce(self, hooks: list[HookCall]) -> None:
         """Tell people about hooks that are durable now."""
@@ -99,8 +99,7 @@ class Workshop:
     async def end(self, grace: int) -> None:
         """Cancel the steps and wait for them, `grace` microseconds at most. Threads go on unheard."""
         tasks = [*self._tasks.values(), *self._background]
-        for task in tasks:
-            task.cancel()
+        self.drop()
         if tasks:
             await asyncio.wait(tasks, timeout=grace / 1e6)
 
@@ -111,8 +110,20 @@ class Workshop:
 
     def drop(self) -> None:
         """Cancel the steps without waiting."""
-        for task in (*self._tasks.values(), *self._background):
+        for key, task in self._tasks.items():
+            self._cancel(key, task)
+        for task in self._background:
             task.cancel()
+
+    def _cancel(self, key: Key, task: asyncio.Task[None]) -> None:
+        # One that is cancelled before its first turn never comes to its own `finally`.
+        task.cancel()
+        task.add_done_callback(lambda ended: self._forget(key, ended))
+
+    def _forget(self, key: Key, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(key) is task:
+            del self._tasks[key]
+            self.wake_up()
 
     async def _step(self, key: Key, call: StepCall) -> None:
         engine = self._engine
