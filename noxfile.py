@@ -20,6 +20,7 @@ nox.options.error_on_missing_interpreters = False
 ROOT = Path(__file__).parent
 PROJECT: dict[str, Any] = nox.project.load_toml(ROOT / "pyproject.toml")
 OTHER_PYTHONS = ("3.12", "3.13")
+PROPERTY_TESTS = ["tests/engine/test_random_programs.py", "tests/core"]
 RULE_TESTS = ("tests/test_house_rules.py", "tests/packaging/test_layers.py", "tests/packaging/test_news.py")
 TYPED_SCRIPTS = ("noxfile.py", "docs/generate.py", "tests/packaging/smoke.py")
 
@@ -28,6 +29,15 @@ TYPED_SCRIPTS = ("noxfile.py", "docs/generate.py", "tests/packaging/smoke.py")
 def tests(session: nox.Session) -> None:
     """Run the tests in parallel, under coverage with a floor. Arguments go to pytest."""
     _run_tests(session)
+
+
+@nox.session(default=False)
+def properties(session: nox.Session) -> None:
+    """Run random programs and values with many examples; HYPOTHESIS_PROFILE=nightly for very many."""
+    _install_project(session, "test")
+    session.env.setdefault("HYPOTHESIS_PROFILE", os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+    workers = [] if any(a.startswith("-n") for a in session.posargs) else ["-n", "auto"]
+    session.run("pytest", "-q", *workers, *(session.posargs or PROPERTY_TESTS))
 
 
 def _tests_on_another_python(session: nox.Session) -> None:

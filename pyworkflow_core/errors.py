@@ -55,7 +55,7 @@ class DuplicateBackendError(ConfigurationError):
 
 
 class BrokenBackendError(ConfigurationError):
-    """A backend plugin failed to import or does not implement the hook; the cause is chained."""
+    """A backend plugin failed to import, to describe itself or to make a backend; says why."""
 
 
 class MissingDriverError(ConfigurationError):

@@ -118,9 +118,10 @@ def open_storage(url: str) -> StorageBackend:
     except WorkflowError:
         raise
     except Exception as error:
+        text = str(error).replace(url, redact(url))
         raise BrokenBackendError(
-            f"storage backend {name!r}: {info.open} failed: {type(error).__name__}: {error}"
-        ) from error
+            f"storage backend {name!r}: {info.open} failed: {type(error).__name__}: {text}"
+        ) from None
     if not isinstance(backend, StorageBackend):
         raise BrokenBackendError(
             f"storage backend {name!r}: {info.open} returned {type(backend).__name__}, not a StorageBackend"

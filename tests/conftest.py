@@ -11,14 +11,15 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # Machines differ in speed and run many workers: no example fails for being slow.
-settings.register_profile("quick", max_examples=25, deadline=None)
+CI = os.environ.get("CI") == "true"
+settings.register_profile(
+    "quick", max_examples=25, deadline=None, derandomize=CI, **({"database": None} if CI else {})
+)
 settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True, database=None)
 settings.register_profile(
     "nightly", max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.load_profile(
-    os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") == "true" else "quick")
-)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "quick")
 
 THREAD_GRACE = 5.0
 """Seconds that a thread which is already ending may take."""

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 
 from pyworkflow import InMemoryStorageBackend, start
@@ -41,7 +42,9 @@ sys.path.pop(0)
 
 RUN = derive_run_id("key", "program")
 EXAMPLES = {"quick": 15, "ci": 500, "nightly": 5000}
-PROFILE = os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") == "true" else "quick")
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE") or "quick"
+# Hundreds of programs, each interrupted at each of its events, take their time.
+pytestmark = pytest.mark.timeout(1800)
 many = settings(max_examples=EXAMPLES.get(PROFILE, 25), suppress_health_check=[HealthCheck.too_slow])
 
 

@@ -226,7 +226,20 @@ def test_a_registered_scheme_with_a_plus_wins(site: Site) -> None:
 def test_the_backend_gets_the_url_as_it_was_written(site: Site) -> None:
     site.module("echo", "def open_url(url): raise LookupError(url)")
     site.plugin("echo", "open='echo:open_url'")
-    assert site.run("print(refusal('Echo+x://A/b?c=%20#d'))") == "LookupError: Echo+x://A/b?c=%20#d\n"
+    assert site.run("print(refusal('Echo+x://A/b?c=%20#d'))") == (
+        "BrokenBackendError: storage backend 'echo': echo:open_url failed: LookupError: Echo+x://A/b?c=%20#d\n"
+    )
+    assert "hunter2" not in site.run("print(refusal('echo://user:hunter2@host/db'))")
+
+
+def test_a_plugin_that_cannot_describe_itself_is_listed_with_its_problem(site: Site) -> None:
+    site.plugin("bad", "opn='bad:open_url'")
+    listed = site.run(
+        "from pyworkflow_core.plugins import list_backends\n"
+        "print([b.problem for b in list_backends() if b.scheme == 'bad'])"
+    )
+    assert "storage backend 'bad' of" in listed
+    assert "cannot describe itself: TypeError" in listed
 
 
 @pytest.mark.parametrize("url", ["", "runs", "/var/runs", "./runs", ":memory:", "//host/x"])
