@@ -1,10 +1,10 @@
-"""Durations and moments as people write them."""
+"""Durations as people write them."""
 
 from __future__ import annotations
 
 import math
 import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 Duration = str | int | float | timedelta
 """``"5s"``, ``"10m"``, ``"2h"``, ``"3d"``, ``"1w"``, seconds as a number, or a `timedelta`."""
@@ -74,8 +74,3 @@ def _parse(text: str, what: str) -> int:
             "'2h', '3d', '1w' or '1h30m'"
         )
     return round(sum(float(number) * _UNITS[unit] for number, unit in parts))
-
-
-def is_moment(value: object) -> bool:
-    """Whether `value` names a moment, not a duration."""
-    return isinstance(value, datetime)
