@@ -120,10 +120,13 @@ class Report(Struct, frozen=True, kw_only=True):
 
     @property
     def exit_status(self) -> int:
-        """0: all that is declared holds. 1: a law is broken. 3: one was not checked. 4: none was."""
-        if not self.ran:
-            return 4
-        if self.failed or self.stale:
+        """0: all that is declared holds. 1: a law is broken, or nothing ran. 3: one was not checked.
+
+        5: the storage cannot be reached.
+        """
+        if self.problem:
+            return 5
+        if self.failed or self.stale or not self.ran:
             return 1
         return 3 if self.skipped else 0
 
