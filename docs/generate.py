@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 import typer
+from backends_page import backends_page
 
 from pyworkflow_core import errors, payloads
 
@@ -249,7 +250,17 @@ def _markdown(text: str) -> str:
     return text.replace("``", "`").replace("|", "\\|")
 
 
-PAGES = {"events.md": events_page, "errors.md": errors_page, "api.md": api_page, "cli.md": cli_page}
+def _backends_page() -> str:
+    return backends_page(NOTE.replace("the docstrings; change them", "kept reports of the suite; renew them"))
+
+
+PAGES = {
+    "events.md": events_page,
+    "errors.md": errors_page,
+    "api.md": api_page,
+    "cli.md": cli_page,
+    "backends.md": _backends_page,
+}
 
 
 def stale_pages() -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import msgspec
 from msgspec import Struct
 
+from ..storage import Capabilities
 from .laws.table import LAWS, PARTS
 
 
@@ -66,6 +67,7 @@ class Report(Struct, frozen=True, kw_only=True):
         target: the storage URL, without secrets, or the subject.
         profile: how thoroughly was looked.
         seed: what the choices were made from.
+        capabilities: what the backend says of itself.
         programs: random programs that were run.
         seconds: how long it took.
         results: one for each law that was asked for, by number.
@@ -78,6 +80,7 @@ class Report(Struct, frozen=True, kw_only=True):
     target: str
     profile: str
     seed: int
+    capabilities: Capabilities = Capabilities()
     programs: int = 0
     seconds: float = 0.0
     results: tuple[LawResult, ...] = ()
