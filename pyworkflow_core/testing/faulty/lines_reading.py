@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from msgspec.structs import replace
-
-from ...errors import OutcomeUnknown, StorageError, UnsupportedSchema
-from ...record import RunRecord, evolve
-from ...storage import Answer, Append
+from ...errors import StorageError, UnsupportedSchema
 from ..hosts.journal import Journal
 from ..hosts.lines import FORMAT, Appended, Header, Line, LinesStore
 

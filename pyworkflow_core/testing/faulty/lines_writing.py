@@ -9,13 +9,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from msgspec.structs import replace
-
-from ...errors import OutcomeUnknown, StorageError, UnsupportedSchema
+from ...errors import OutcomeUnknown, StorageError
 from ...record import RunRecord, evolve
 from ...storage import Answer, Append
 from ..hosts.journal import Journal
-from ..hosts.lines import FORMAT, Appended, Header, Line, LinesStore
+from ..hosts.lines import Appended, Line, LinesStore
 
 
 class _BufferedJournal(Journal):
@@ -70,13 +68,6 @@ class WritesInTwoCalls(LinesStore):
             record = evolve(record, [event], incarnation=append.incarnation)
             lease = append.lease if event is append.events[-1] else None
             yield Append(append.run_id, append.incarnation, event.sequence - 1, (event,), record, lease)
-
-
-
-
-
-
-
 
 
 class _NothingTakenBack(Journal):
@@ -167,9 +158,6 @@ class SyncsOnlyWhatIsNew(LinesStore):
     def _acknowledge(self, lines: Sequence[Appended], answers: Sequence[Answer]) -> None:
         if lines:
             super()._acknowledge(lines, answers)
-
-
-
 
 
 class _StaysOpen(Journal):

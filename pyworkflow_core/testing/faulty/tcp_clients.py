@@ -82,7 +82,6 @@ class KeepsTheConnection(TcpStore):
         return self._socket if self._socket is not None else await super()._connection()
 
 
-
 class SaysItIsUnavailable(TcpStore):
     """Closes for good at the first connection that breaks."""
 
