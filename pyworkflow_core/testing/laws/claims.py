@@ -74,7 +74,12 @@ def mixed_runs(place: Place) -> list[Append]:
     """Due runs of every priority with many ties, in no order."""
     names = ["a", "B", "b", "é", "z", "10", "9", "_", "\N{REPLACEMENT CHARACTER}", "\N{GRINNING FACE}"]
     runs = [
-        created(f"{name}{n}", at=place.now - 90 * place.unit, priority=priority, wake_at=place.now - place.unit - ago)
+        created(
+            f"{name}{n}",
+            at=place.now - 90 * place.unit,
+            priority=priority,
+            wake_at=place.now - place.unit - ago,
+        )
         for n, (priority, ago) in enumerate([(0, 1), (0, 2), (5, 0), (5, 3_600_000_000), (9, 2), (10, 5)])
         for name in names
     ]

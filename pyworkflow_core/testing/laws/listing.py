@@ -28,7 +28,9 @@ async def list_all(store: StorageBackend, query: RunQuery | None, size: int) -> 
         if (cursor := page.cursor) is None:
             return found
         if not page.records:
-            raise LawBroken(f"a page without runs, after {len(found)} of them, says that more follow: {cursor!r}")
+            raise LawBroken(
+                f"a page without runs, after {len(found)} of them, says that more follow: {cursor!r}"
+            )
     return found
 
 
@@ -37,7 +39,18 @@ def in_listing_order(records: list[RunRecord]) -> list[RunRecord]:
     return sorted(records, key=lambda record: (-record.created_at, record.run_id))
 
 
-ODD_NAMES = ("a", "B", "b", "é", "e\N{COMBINING ACUTE ACCENT}", "a/b", "10", "9", "_", "\N{REPLACEMENT CHARACTER}")
+ODD_NAMES = (
+    "a",
+    "B",
+    "b",
+    "é",
+    "e\N{COMBINING ACUTE ACCENT}",
+    "a/b",
+    "10",
+    "9",
+    "_",
+    "\N{REPLACEMENT CHARACTER}",
+)
 
 
 def many_runs(place: Place, count: int) -> list[Append]:
@@ -111,7 +124,11 @@ async def runs_that_come_and_go_move_no_other(place: Place) -> None:
             times = (("new", place.now + 1), (found[-1] + "~", place.now), ("old", place.now - 1))
             await given(other, *[created(f"{name}{turn}", at=at) for name, at in times])
             await given(other, created(f"a{turn}", at=place.now))
-    same([name for name in found if name in stay], stay, "runs that were there all the time, as they were listed")
+    same(
+        [name for name in found if name in stay],
+        stay,
+        "runs that were there all the time, as they were listed",
+    )
     same(len(found), len(set(found)), "number of different runs in a listing that had")
 
 
@@ -286,7 +303,22 @@ async def filters_go_together(place: Place) -> None:
         await compare_listing(store, records, {name: parts[name] for name in names})
 
 
-GARBAGE = ("", "x", "%%%", "WyJhIiwxXQ", "é", "0", "-1", "null", "a" * 3000, "'; --", "\n", "e30", "W10", "WzEsMl0")
+GARBAGE = (
+    "",
+    "x",
+    "%%%",
+    "WyJhIiwxXQ",
+    "é",
+    "0",
+    "-1",
+    "null",
+    "a" * 3000,
+    "'; --",
+    "\n",
+    "e30",
+    "W10",
+    "WzEsMl0",
+)
 
 
 @proves(33)
