@@ -17,7 +17,7 @@ from pyworkflow_core.errors import ConfigurationError
 from pyworkflow_core.storage import StorageBackend
 from pyworkflow_core.testing import LAWS, Clock, NotChecked, Place, Verdict, check, known_failure, run, same
 from pyworkflow_core.testing.broken import LawBroken
-from pyworkflow_core.testing.hosts.ram import RamStore, NAMESPACES
+from pyworkflow_core.testing.hosts.ram import NAMESPACES, RamStore
 from pyworkflow_core.testing.laws.registry import Check, all_checks
 from pyworkflow_core.testing.profiles import PROFILES
 from pyworkflow_core.testing.runner import make_check
@@ -43,7 +43,7 @@ def test_a_correct_store_passes_and_leaves_nothing_behind() -> None:
     assert set(Path(tempfile.gettempdir()).glob("pyworkflow-laws-*")) <= before
 
 
-def test_a_broken_law_isNAMESPACES_with_a_program_that_shows_it(tmp_path: Path) -> None:
+def test_a_broken_law_is_named_with_a_program_that_shows_it(tmp_path: Path) -> None:
     report = asyncio.run(check(open_careless, profile="quick", laws=LOG, seed=3))
     assert [result.law for result in report.failed] == [4]
     (first, *_) = report.failed[0].broken
