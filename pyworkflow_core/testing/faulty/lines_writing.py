@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ...errors import OutcomeUnknown, StorageError
+from ...errors import StorageError
 from ...record import RunRecord, evolve
 from ...storage import Answer, Append
-from ..hosts.journal import Journal
+from ..hosts.journal import Journal, storage_error
 from ..hosts.lines import Appended, Line, LinesStore
 
 
@@ -112,17 +112,6 @@ class LeaksSystemErrors(LinesStore):
     journal_class = _ErrorsLeaked
 
 
-class _SyncTriedOnce(Journal):
-    def _poison(self, error: OSError) -> OutcomeUnknown:
-        return OutcomeUnknown(f"{self.path}: {error.strerror}")
-
-
-class GoesOnAfterAFailedSync(LinesStore):
-    """Goes on after a sync that failed, as if the next one could make up for it."""
-
-    journal_class = _SyncTriedOnce
-
-
 class AppliesBeforeWriting(LinesStore):
     """Changes what it has in memory before it writes, and leaves that when the write fails."""
 
@@ -140,24 +129,6 @@ class AcknowledgesWhatFailed(LinesStore):
             return await super()._commit(appends, within)
         except StorageError:
             return [self._committed(append) for append in appends]
-
-
-class NeverSyncs(LinesStore):
-    """Leaves it to the system when data reach the medium."""
-
-    class _Unsynced(Journal):
-        def _sync(self) -> None:
-            pass
-
-    journal_class = _Unsynced
-
-
-class SyncsOnlyWhatIsNew(LinesStore):
-    """Confirms an append that is in the file already without syncing: its writer may have died before."""
-
-    def _acknowledge(self, lines: Sequence[Appended], answers: Sequence[Answer]) -> None:
-        if lines:
-            super()._acknowledge(lines, answers)
 
 
 class _StaysOpen(Journal):
@@ -191,3 +162,17 @@ class LocksNothing(LinesStore):
         for append in appends:
             self._apply(self._state, append)
         return [self._committed(append) for append in appends]
+
+
+class _SyncErrorsRaised(Journal):
+    def _sync(self) -> None:
+        try:
+            super()._sync()
+        except OSError as error:
+            raise storage_error(error, self.path) from error
+
+
+class TakesAFailedSyncForNothing(LinesStore):
+    """Says that nothing was written where a sync failed; the lines are in the file, for all to read."""
+
+    journal_class = _SyncErrorsRaised
