@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...storage import Append
-from ..appends import after, created, noted
+from ..appends import after, created, created_with, noted
 from ..broken import same
 from ..looks import bodies, event_ids, head_of, run_ids
 from ..place import Place
@@ -153,6 +153,4 @@ async def runs_of_like_ids_are_claimed_apart(place: Place) -> None:
 
 def marked(name: str) -> Append:
     """The append that creates a run, with a second event that has the run's id in it."""
-    first = created(name)
-    more = after(first.record, noted(f'{{"of":"{name.encode().hex()}"}}'))
-    return Append(name, first.incarnation, 0, first.events + more.events, more.record)
+    return created_with(name, noted(f'{{"of":"{name.encode().hex()}"}}'))

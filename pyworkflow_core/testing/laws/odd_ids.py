@@ -96,7 +96,7 @@ async def bad_ids_are_refused_everywhere(place: Place) -> None:
 
 @proves(47)
 async def bad_names_are_refused_in_an_append(place: Place) -> None:
-    """So are event ids, incarnations, queues, workflows and parents that cannot be, and bad owners of claims."""
+    """So are event ids, incarnations, queues, workflows and parents that cannot be, and owners of claims."""
     store = await place.open()
     await store.commit([created("a")])
     for bad in ("x" * 256, "a\0b", "\ud800"):
@@ -125,7 +125,7 @@ async def odd_ids_come_back_exactly(place: Place) -> None:
     store, other = await place.open_many(2)
     appends = []
     for name in ODD_IDS:
-        names = {"incarnation": name, "workflow": name, "queue": name, "parent": name}
+        names: dict[str, Any] = {"incarnation": name, "workflow": name, "queue": name, "parent": name}
         appends.append(created(name, event_id=name, **names))
         await store.commit(appends[-1:])
     for append in appends:
