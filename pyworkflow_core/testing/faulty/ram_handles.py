@@ -100,16 +100,16 @@ class StoresTheStart(RamStore):
         return await super().commit(appends, within=within)
 
 
-class TakesTextForBytes(RamStore):
-    """Makes text of whatever is no body, so that the commit does not fail."""
+class MakesTextOfAttributes(RamStore):
+    """Makes text that can be encoded of whatever attributes it is given, so that the commit does not fail."""
 
     async def commit(self, appends: Sequence[Append], *, within: Any = None) -> list[Answer]:
         """Write whatever can be turned into text."""
-        made = [replace(a, events=tuple(self._as_text(e) for e in a.events)) for a in appends]
+        made = [replace(a, record=self._clean(a.record)) for a in appends]
         return await super().commit(made, within=within)
 
-    def _as_text(self, event: Event) -> Event:
-        return event if isinstance(event.body, bytes) else replace(event, body=str(event.body).encode())
+    def _clean(self, record: RunRecord) -> RunRecord:
+        return replace(record, attributes={_text(k): _text(v) for k, v in record.attributes.items()})
 
 
 class TakesZeroForAll(RamStore):
@@ -301,3 +301,7 @@ class SharesRecords(RamStore):
         await asyncio.sleep(0)
         found = [self._run(space.state, run_id) for space in (self._space, *NAMESPACES.values())]
         return next((self._copy(run.record) for run in found if run is not None), None)
+
+
+def _text(value: object) -> str:
+    return str(value).encode(errors="replace").decode()
