@@ -51,15 +51,14 @@ class Proxy:
     Attributes:
         host: where the proxy listens.
         port: its port.
-        met: whether the latest cut was made.
+        exchanges: how many there were since the latest plan.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self._server = host, port
         self.host = "127.0.0.1"
         self.port = 0
-        self.met = False
-        self._exchanges = 0
+        self.exchanges = 0
         self._cut: Cut | None = None
         self._down = False
         self._holds = False
@@ -76,10 +75,9 @@ class Proxy:
         """Cut a connection when it comes to that; until then all goes through."""
         await self._do(lambda: self._plan(cut, down=False, holds=False))
 
-    async def heal(self) -> bool:
-        """Let everything through from now on; whether the cut was made."""
+    async def heal(self) -> None:
+        """Let everything through from now on."""
         await self._do(lambda: self._plan(None, down=False, holds=False))
-        return self.met
 
     async def refuse(self) -> None:
         """Cut every connection, and refuse new ones until `heal`."""
@@ -132,9 +130,7 @@ class Proxy:
             await asyncio.sleep(0)
 
     def _plan(self, cut: Cut | None, *, down: bool, holds: bool) -> None:
-        self._exchanges = 0
-        if cut is not None:
-            self.met = False
+        self.exchanges = 0
         self._cut, self._down, self._holds = cut, down, holds
         if down:
             self._cut_all()
@@ -149,7 +145,6 @@ class Proxy:
 
     def _make_cut(self, line: _Line) -> None:
         assert self._cut is not None
-        self.met = True
         self._down = self._cut.down
         self._cut = None
         line.abort()
@@ -197,8 +192,8 @@ class _Line(asyncio.Protocol):
         proxy = self._proxy
         if not self._asked:
             self._asked = True
-            proxy._exchanges += 1
-            if proxy._cut is not None and proxy._exchanges == proxy._cut.exchange:
+            proxy.exchanges += 1
+            if proxy._cut is not None and proxy.exchanges == proxy._cut.exchange:
                 self._cut = proxy._cut
         cut = self._present_cut()
         if cut is None or cut.moment not in {Moment.BEFORE, Moment.WITHIN}:

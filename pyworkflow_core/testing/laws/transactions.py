@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from ...errors import StorageUnavailable
-from ...storage import Append, Conflict, StorageBackend
+from ...storage import Append, Conflict, LeaseChange, StorageBackend
 from ..appends import after, created
 from ..broken import LawBroken, NotChecked, holds, same
 from ..histories import committed, count_stored, grown
@@ -16,6 +18,7 @@ from ..place import Place
 from .registry import proves
 
 _GLANCE = 2.0
+T = TypeVar("T")
 
 
 class Undo(Exception):
@@ -40,12 +43,12 @@ async def commit_within(store: StorageBackend, appends: Sequence[Append], within
     same(answers, committed(appends), "a commit within a transaction")
 
 
-async def glance(store: StorageBackend, run_id: str) -> int:
-    """How many events another handle sees, if it can look while the transaction is open."""
+async def glance(call: Coroutine[Any, Any, T]) -> T | None:
+    """What another handle is answered while a transaction is open; None if it has to wait for its end."""
     try:
-        return len(await asyncio.wait_for(store.read(run_id), _GLANCE))
+        return await asyncio.wait_for(call, _GLANCE)
     except (TimeoutError, StorageUnavailable):
-        return 0  # a database that lets nobody read meanwhile
+        return None
 
 
 async def check_absent(place: Place, store: StorageBackend, run_id: str, when: str) -> None:
@@ -69,9 +72,9 @@ async def an_append_appears_with_its_transaction(place: Place) -> None:
     history = grown("a", 3, at=place.now)
     async with transaction_of(place, store) as within:
         await commit_within(store, history[:1], within)
-        same(await glance(other, "a"), 0, "events that another handle sees before the transaction ends")
+        holds(not await glance(other.read("a")), "another handle sees events before the transaction ends")
         await commit_within(store, history[1:], within)
-        same(await glance(other, "a"), 0, "events that another handle sees before the transaction ends")
+        holds(not await glance(other.read("a")), "another handle sees events before the transaction ends")
     for handle in (other, store):
         same(await count_stored(handle, history, "after the transaction"), 2, "appends after a transaction")
     (claim,) = await other.claim(owner="o", now=place.now, lease=place.unit)
@@ -106,12 +109,15 @@ async def an_undone_append_leaves_the_run_as_it_was(place: Place) -> None:
     same(await store.commit(history[:1]), committed(history[:1]), "a commit before the transaction")
     try:
         async with transaction_of(place, store) as within:
-            await commit_within(store, history[1:2], within)
+            lease = LeaseChange("token", "owner", place.now + 100 * place.unit)
+            await commit_within(store, [replace(history[1], lease=lease)], within)
             raise Undo
     except Undo:
         pass
     for handle in (other, store):
         same(await count_stored(handle, history, "after an undone transaction"), 1, "appends of the run")
+    claims = await other.claim(owner="o", now=place.now, lease=place.unit)
+    same([claim.run_id for claim in claims], ["a"], "runs that can be claimed, the append's lease undone")
     rival = after(history[0].record, prefix="rival")
     same(await other.commit([rival]), committed([rival]), "another append, where the undone one would be")
 
@@ -131,6 +137,33 @@ async def a_conflict_within_a_transaction_is_an_answer(place: Place) -> None:
         await commit_within(store, [further], within)
     same(await count_stored(other, [first, second], "after the transaction"), 2, "appends of the stale run")
     same(await count_stored(other, [new, further], "after the transaction"), 2, "appends of the good run")
+
+
+@proves(60)
+async def a_transaction_that_meets_a_rival_is_whole_or_gone(place: Place) -> None:
+    """Where somebody else comes between, all of a transaction's appends are there, or none of them."""
+    store, other = await place.open_many(2)
+    histories = [grown(run_id, 2, at=place.now) for run_id in ("a", "b")]
+    for first, _ in histories:
+        same(await store.commit([first]), committed([first]), "a commit before the transaction")
+    ended = False
+    try:
+        async with transaction_of(place, store) as within:
+            await commit_within(store, [second for _, second in histories], within)
+            rival = after(histories[0][0].record, prefix="rival")
+            rivals = await glance(other.commit([rival]))
+        ended = True
+    except Exception:
+        pass  # it cannot be made any more, and says so
+    won = rivals == committed([rival])
+    histories[0] = [histories[0][0], rival] if won else histories[0]
+    counts = [await count_stored(other, history, "after both") for history in histories]
+    expected = [2, 1] if won else [2, 2] if ended else [1, 1]
+    same(
+        counts,
+        expected,
+        f"appends of the runs after a transaction that {'ended well' if ended else 'failed'}",
+    )
 
 
 # ---- where it is not declared ------------------------------------------------------------
