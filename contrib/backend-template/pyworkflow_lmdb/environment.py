@@ -1,0 +1,161 @@
+"""LMDB environments: one a folder in this process, each with one thread for its transactions.
+
+A commit waits for the disk, so it must not run on the event loop. LMDB forbids to open one
+environment twice in a process, and its memory map may grow only while the process has no
+transaction open. One thread for each environment settles all three, and costs little: LMDB lets
+one writer write at a time anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import secrets
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+import lmdb
+from pyworkflow_core.errors import (
+    CorruptLog,
+    OutcomeUnknown,
+    StorageError,
+    StorageFull,
+    StorageUnavailable,
+    UnsupportedSchema,
+)
+
+if TYPE_CHECKING:
+    Txn = lmdb.Transaction[bytes]
+
+T = TypeVar("T")
+FORMAT = 1
+"""Raise it when what lies where changes, so that older code refuses what it would misread."""
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class Environment:
+    """One folder. `acquire` makes it, and the last handle that releases it closes it.
+
+    Attributes:
+        handles: how many handles use it.
+        pid: the process that it works in; a forked child acquires one of its own.
+    """
+
+    def __init__(self, path: str, map_size: int) -> None:
+        self.handles = 0
+        self.pid = os.getpid()
+        self._path = path
+        self._map_size = map_size
+        self._env: lmdb.Environment | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pyworkflow-lmdb")
+
+    async def run(self, work: Callable[[Txn], T], *, write: bool = False) -> T:
+        """Do `work` in a transaction: all of it, or nothing if it raises.
+
+        It may be done again where the map has to grow. A caller that is cancelled leaves it
+        done or not done, never a part.
+
+        Raises:
+            StorageUnavailable: nothing was written.
+            OutcomeUnknown: the commit failed, and it is not known how far it got.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._run, work, write)
+
+    async def release(self) -> None:
+        """Let go of it, after everything that was begun."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._release)
+        if self.handles == 0:
+            self._thread.shutdown()
+
+    def _release(self) -> None:
+        with _lock:
+            self.handles -= 1
+            if self.handles == 0:
+                del _acquired[self.pid, self._path]
+                self._drop()
+                self._thread.shutdown(wait=False)  # here too: `release` may have been cancelled
+
+    def _run(self, work: Callable[[Txn], T], write: bool) -> T:
+        try:
+            env = self._env or self._open()
+            while True:
+                try:
+                    return self._transact(env, work, write)
+                except lmdb.MapFullError:
+                    env.reader_check()  # a reader that was killed keeps old pages from being used again
+                    env.set_mapsize(2 * env.info()["map_size"])
+                except lmdb.MapResizedError:
+                    env.set_mapsize(0)  # another process has grown the map: take its size
+        except (lmdb.Error, OSError) as error:
+            self._drop()  # after some errors LMDB works again only when it is opened again
+            raise _storage_error(error, self._path) from error
+
+    def _transact(self, env: lmdb.Environment, work: Callable[[Txn], T], write: bool) -> T:
+        txn = env.begin(write=write)
+        try:
+            result = work(txn)
+        except BaseException:
+            txn.abort()
+            raise
+        try:
+            txn.commit()
+        except lmdb.Error as error:
+            # The last step of a commit is a page in its old place: it needs no room.
+            if isinstance(error, lmdb.MapFullError) or error.code in _NO_ROOM:
+                raise
+            raise OutcomeUnknown(f"LMDB environment {self._path}: the commit failed: {error}") from error
+        return result
+
+    def _open(self) -> lmdb.Environment:
+        os.makedirs(self._path, exist_ok=True)
+        env = lmdb.open(self._path, map_size=self._map_size)
+        with env.begin(write=True) as txn:
+            if txn.get(b"m.format") is None:
+                txn.put(b"m.format", b"%d" % FORMAT)
+                txn.put(b"m.name", secrets.token_hex(8).encode())
+            found = int(txn.get(b"m.format", b""))
+        if found > FORMAT:
+            env.close()
+            raise UnsupportedSchema(
+                f"LMDB environment {self._path} has format {found}, and this version knows {FORMAT}: upgrade it"
+            )
+        self._env = env
+        return env
+
+    def _drop(self) -> None:
+        if self._env is not None:
+            self._env.close()
+            self._env = None
+
+
+_lock = threading.Lock()
+# The process is part of the key, since nothing of LMDB may be used, or closed, across a fork.
+_acquired: dict[tuple[int, str], Environment] = {}
+os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+
+
+def acquire(path: str, map_size: int) -> Environment:
+    """This process's environment for a folder, for one more handle."""
+    key = os.getpid(), os.path.realpath(path)
+    with _lock:
+        environment = _acquired.get(key)
+        if environment is None:
+            environment = _acquired[key] = Environment(key[1], map_size)
+        environment.handles += 1
+        return environment
+
+
+def _storage_error(error: lmdb.Error | OSError, path: str) -> StorageError:
+    text = f"LMDB environment {path}: {error}"
+    code = error.errno if isinstance(error, OSError) else error.code
+    if code in _NO_ROOM or isinstance(error, (lmdb.MapFullError, lmdb.MemoryError)):
+        return StorageFull(text)
+    if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError)):
+        return CorruptLog(text, location=path)
+    if isinstance(error, lmdb.VersionMismatchError):
+        return UnsupportedSchema(text)
+    return StorageUnavailable(text)
