@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -21,8 +22,10 @@ ROOT = Path(__file__).parent
 PROJECT: dict[str, Any] = nox.project.load_toml(ROOT / "pyproject.toml")
 OTHER_PYTHONS = ("3.12", "3.13")
 PROPERTY_TESTS = ["tests/engine/test_random_programs.py", "tests/core"]
+# {namespace} is the suite's, {folder} a temporary one.
+CONFORMANCE = {"memory": "memory://{namespace}", "file": "file://{folder}/{namespace}"}
 RULE_TESTS = ("tests/test_house_rules.py", "tests/packaging/test_layers.py", "tests/packaging/test_news.py")
-TYPED_SCRIPTS = ("noxfile.py", "docs/generate.py", "tests/packaging/smoke.py")
+TYPED_SCRIPTS = ("noxfile.py", "docs/generate.py", "docs/backends_page.py", "tests/packaging/smoke.py")
 
 
 @nox.session
@@ -61,6 +64,34 @@ def lint(session: nox.Session) -> None:
     session.run("towncrier", "build", "--draft", "--version", "next", silent=True)
     session.run("python", "docs/generate.py", "--check")
     session.run("pytest", "-q", *RULE_TESTS)
+
+
+@nox.session(default=False)
+def conformance(session: nox.Session) -> None:
+    """Prove the laws on every backend, or those named. Options: --profile NAME, --keep the reports."""
+    _install_project(session, "test")
+    keep = ["--keep"] if "--keep" in session.posargs else []
+    words = [word for word in session.posargs if word != "--keep"]
+    names = [word for word in words if word in CONFORMANCE] or list(CONFORMANCE)
+    options = [word for word in words if word not in CONFORMANCE]
+    failed = []
+    with tempfile.TemporaryDirectory(prefix="pyworkflow-conformance-") as folder:
+        for name in names:
+            url = CONFORMANCE[name].replace("{folder}", folder)
+            command = ["pyworkflow", "conformance", url, "--json", f"{folder}/{name}.json", *options]
+            session.run(*command, success_codes=range(256))
+            report = json.loads(Path(folder, f"{name}.json").read_text())
+            failed += [] if report["score"] == "1.0" else [name]
+        session.run("python", "docs/backends_page.py", folder, *keep)
+    if failed:
+        session.error(f"not every law holds: {', '.join(failed)}")
+
+
+@nox.session(default=False)
+def teeth(session: nox.Session) -> None:
+    """Show that the suite bites: every faulty store is caught by the law that it breaks."""
+    _install_project(session, "test")
+    session.run("pytest", "-q", "-n", "auto", "-m", "teeth", *(session.posargs or ["tests/core/testing"]))
 
 
 @nox.session(default=False)

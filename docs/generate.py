@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 import typer
+from backends_page import backends_page
 
 from pyworkflow_core import errors, payloads
 
@@ -32,9 +33,10 @@ TYPE_WORDS = {
 COMPLETION = {"install_completion", "show_completion"}
 EXIT_CODES = {
     0: "done; for `run` and `resume`: the run completed, or was enqueued",
-    1: "it did not succeed: the run failed, was cancelled or is held by another process",
+    1: "it did not succeed: the run failed, was cancelled or is held by another process; a law is broken",
     2: "the command or the configuration is wrong",
-    3: "the run is suspended: it sleeps, or waits for an answer",
+    3: "the run is suspended: it sleeps, or waits for an answer; for `conformance`: nothing is broken, but "
+    "something declared could not be checked",
     4: "there is no such run or hook",
     5: "the storage cannot be used",
     130: "stopped by Ctrl-C; a worker stops in good order instead, with 0",
@@ -248,7 +250,17 @@ def _markdown(text: str) -> str:
     return text.replace("``", "`").replace("|", "\\|")
 
 
-PAGES = {"events.md": events_page, "errors.md": errors_page, "api.md": api_page, "cli.md": cli_page}
+def _backends_page() -> str:
+    return backends_page(NOTE.replace("the docstrings; change them", "kept reports of the suite; renew them"))
+
+
+PAGES = {
+    "events.md": events_page,
+    "errors.md": errors_page,
+    "api.md": api_page,
+    "cli.md": cli_page,
+    "backends.md": _backends_page,
+}
 
 
 def stale_pages() -> list[str]:

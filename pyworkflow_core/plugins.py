@@ -19,7 +19,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import re
-from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 import pluggy
@@ -51,6 +51,8 @@ class BackendInfo(Struct, frozen=True, kw_only=True):
         example: a URL to copy.
         extra: the extra of ``pyworkflow-core``, or the requirement, that brings the drivers.
         drivers: modules that must be importable; checked before `open` is imported.
+        conformance: ``module:class`` of a `pyworkflow_core.testing.UrlSubject`, which knows how
+            the conformance suite opens, cuts, restarts and cleans up the backend. Optional.
     """
 
     open: str
@@ -58,6 +60,36 @@ class BackendInfo(Struct, frozen=True, kw_only=True):
     example: str = ""
     extra: str = ""
     drivers: tuple[str, ...] = ()
+    conformance: str = ""
+
+
+class FoundBackend(Struct, frozen=True):
+    """The plugin of one scheme.
+
+    Attributes:
+        scheme: the URL scheme it answers to.
+        distribution: who registered it, with its version.
+        info: what it says of itself.
+    """
+
+    scheme: str
+    distribution: str
+    info: BackendInfo
+
+    def resolve(self, reference: str) -> Any:
+        """What ``module:name`` of the plugin stands for.
+
+        Raises:
+            BrokenBackendError: it cannot be imported.
+        """
+        module, _, attribute = reference.partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except Exception as error:
+            raise BrokenBackendError(
+                f"storage backend {self.scheme!r}: {reference} cannot be imported: "
+                f"{type(error).__name__}: {error}"
+            ) from error
 
 
 class ListedBackend(Struct, frozen=True, kw_only=True):
@@ -100,19 +132,9 @@ def open_storage(url: str) -> StorageBackend:
         MissingDriverError: its driver is not installed.
         ConfigurationError: the URL has no scheme.
     """
-    scheme, colon, _ = url.partition(":")
-    scheme = scheme.lower()
-    if not colon or not scheme:
-        raise ConfigurationError(
-            f"{redact(url)!r} is not a storage URL: it has no scheme. For a folder write 'file:///absolute/path'."
-        )
-    entries = _entry_points()
-    name = scheme if scheme in entries else scheme.partition("+")[0]
-    if name not in entries:
-        raise UnknownBackendError(_unknown(scheme, sorted(entries)))
-    info = _load(name, entries[name])
-    _check_drivers(name, info)
-    factory = _resolve(name, info)
+    found = find_backend(url)
+    name, info = found.scheme, found.info
+    factory = found.resolve(info.open)
     try:
         backend = factory(url)
     except WorkflowError:
@@ -127,6 +149,27 @@ def open_storage(url: str) -> StorageBackend:
             f"storage backend {name!r}: {info.open} returned {type(backend).__name__}, not a StorageBackend"
         )
     return backend
+
+
+def find_backend(url: str) -> FoundBackend:
+    """The plugin that answers to the scheme of `url`, with its drivers there.
+
+    Raises:
+        ConfigurationError: as for `open_storage`.
+    """
+    scheme, colon, _ = url.partition(":")
+    scheme = scheme.lower()
+    if not colon or not scheme:
+        raise ConfigurationError(
+            f"{redact(url)!r} is not a storage URL: it has no scheme. For a folder write 'file:///absolute/path'."
+        )
+    entries = _entry_points()
+    name = scheme if scheme in entries else scheme.partition("+")[0]
+    if name not in entries:
+        raise UnknownBackendError(_unknown(scheme, sorted(entries)))
+    info = _load(name, entries[name])
+    _check_drivers(name, info)
+    return FoundBackend(name, _owner(entries[name][0]), info)
 
 
 def list_backends() -> list[ListedBackend]:
@@ -207,17 +250,6 @@ def _check_drivers(name: str, info: BackendInfo) -> None:
             raise MissingDriverError(
                 f"storage backend {name!r} needs {driver!r}, which is not installed: pip install '{need}'"
             )
-
-
-def _resolve(name: str, info: BackendInfo) -> Callable[[str], StorageBackend]:
-    module, _, attribute = info.open.partition(":")
-    try:
-        factory = getattr(importlib.import_module(module), attribute)
-    except Exception as error:
-        raise BrokenBackendError(
-            f"storage backend {name!r}: {info.open} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
-    return factory  # type: ignore[no-any-return]
 
 
 def _unknown(scheme: str, names: list[str]) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import backends, demo, events, hooks, run, runs, worker
+from . import backends, conformance, demo, events, hooks, run, runs, worker
 from .session import DebugOption, JsonOption, StorageOption, command
 
 app = typer.Typer(
@@ -47,6 +47,7 @@ command(app, "resume")(run.resume)
 command(app, "events")(events.events)
 command(app, "worker")(worker.worker)
 command(app, "backends", storage=False)(backends.backends)
+command(app, "conformance", storage=False, json=False)(conformance.conformance)
 command(runs_app, "list")(runs.list_runs)
 command(runs_app, "show")(runs.show)
 command(runs_app, "cancel")(runs.cancel)
