@@ -201,7 +201,7 @@ def _delete_run(txn: Txn, run_id: str, expected: int) -> None:
         return
     if run.record.head != expected:
         head = run.record.head
-        raise ValueError(f"run {run_id!r} is at event {head}, not at {expected}; nothing was removed")
+        raise ValueError(f"run {run_id!r}: its head is {head}, not {expected}; nothing was removed")
     layout.remove_run(txn, run)
 
 

@@ -50,6 +50,7 @@ class Environment:
         self._path = path
         self._map_size = map_size
         self._env: lmdb.Environment | None = None
+        self._busy = threading.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="pyworkflow-lmdb")
 
     async def run(self, work: Callable[[Txn], T], *, write: bool = False) -> T:
@@ -66,8 +67,8 @@ class Environment:
         return await loop.run_in_executor(self._thread, self._run, work, write)
 
     async def release(self) -> None:
-        """Let go of it, after everything that was begun."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._release)
+        """Let go of it, after everything that was begun. It is done even if the caller is cancelled."""
+        await asyncio.shield(asyncio.wrap_future(self._thread.submit(self._release)))
         if self.handles == 0:
             self._thread.shutdown()
 
@@ -75,11 +76,24 @@ class Environment:
         with _lock:
             self.handles -= 1
             if self.handles == 0:
-                del _acquired[self.pid, self._path]
+                del _acquired[self._path]
                 self._drop()
                 self._thread.shutdown(wait=False)  # here too: `release` may have been cancelled
 
+    def pause(self) -> None:
+        """Close it for a while, after the transaction that it is in."""
+        self._busy.acquire()
+        self._drop()
+
+    def resume(self) -> None:
+        """Go on; the next transaction opens it again."""
+        self._busy.release()
+
     def _run(self, work: Callable[[Txn], T], write: bool) -> T:
+        with self._busy:
+            return self._try(work, write)
+
+    def _try(self, work: Callable[[Txn], T], write: bool) -> T:
         try:
             env = self._env or self._open()
             while True:
@@ -90,6 +104,9 @@ class Environment:
                     env.set_mapsize(2 * env.info()["map_size"])
                 except lmdb.MapResizedError:
                     env.set_mapsize(0)  # another process has grown the map: take its size
+        except OutcomeUnknown:
+            self._drop()
+            raise
         except (lmdb.Error, OSError) as error:
             self._drop()  # after some errors LMDB works again only when it is opened again
             raise _storage_error(error, self._path) from error
@@ -104,10 +121,12 @@ class Environment:
         try:
             txn.commit()
         except lmdb.Error as error:
-            # The last step of a commit is a page in its old place: it needs no room.
-            if isinstance(error, lmdb.MapFullError) or error.code in _NO_ROOM:
+            # The last step of a commit is a page in its old place, so it is not that which lacks room.
+            if isinstance(error, lmdb.MapFullError) or _code(error) in _NO_ROOM:
                 raise
-            raise OutcomeUnknown(f"LMDB environment {self._path}: the commit failed: {error}") from error
+            raise OutcomeUnknown(
+                f"LMDB environment {self._path}: a commit failed (as it may when the disk is full): {error}"
+            ) from error
         return result
 
     def _open(self) -> lmdb.Environment:
@@ -121,7 +140,7 @@ class Environment:
         if found > FORMAT:
             env.close()
             raise UnsupportedSchema(
-                f"LMDB environment {self._path} has format {found}, and this version knows {FORMAT}: upgrade it"
+                f"LMDB environment {self._path} has format {found}; this version knows up to {FORMAT}"
             )
         self._env = env
         return env
@@ -133,29 +152,54 @@ class Environment:
 
 
 _lock = threading.Lock()
-# The process is part of the key, since nothing of LMDB may be used, or closed, across a fork.
-_acquired: dict[tuple[int, str], Environment] = {}
-os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+_acquired: dict[str, Environment] = {}
 
 
 def acquire(path: str, map_size: int) -> Environment:
-    """This process's environment for a folder, for one more handle."""
-    key = os.getpid(), os.path.realpath(path)
+    """The process's environment for a folder, for one handle more."""
+    path = os.path.realpath(path)
     with _lock:
-        environment = _acquired.get(key)
+        environment = _acquired.get(path)
         if environment is None:
-            environment = _acquired[key] = Environment(key[1], map_size)
+            environment = _acquired[path] = Environment(path, map_size)
         environment.handles += 1
         return environment
 
 
+def _before_fork() -> None:
+    """LMDB forbids a child to use, or to have, what its parent has open: have nothing open."""
+    _lock.acquire()
+    for environment in _acquired.values():
+        environment.pause()
+
+
+def _after_fork_in_parent() -> None:
+    for environment in _acquired.values():
+        environment.resume()
+    _lock.release()
+
+
+def _after_fork_in_child() -> None:
+    _acquired.clear()  # their threads are the parent's
+    _lock.release()
+
+
+os.register_at_fork(
+    before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+)
+
+
 def _storage_error(error: lmdb.Error | OSError, path: str) -> StorageError:
     text = f"LMDB environment {path}: {error}"
-    code = error.errno if isinstance(error, OSError) else error.code
-    if code in _NO_ROOM or isinstance(error, (lmdb.MapFullError, lmdb.MemoryError)):
+    if _code(error) in _NO_ROOM or isinstance(error, (lmdb.MapFullError, lmdb.MemoryError)):
         return StorageFull(text)
     if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError)):
         return CorruptLog(text, location=path)
     if isinstance(error, lmdb.VersionMismatchError):
         return UnsupportedSchema(text)
     return StorageUnavailable(text)
+
+
+def _code(error: lmdb.Error | OSError) -> int | None:
+    """The system's number of the error, where there is one."""
+    return error.errno if isinstance(error, OSError) else getattr(error, "code", None)

@@ -75,8 +75,7 @@ def known(txn: Txn, key: bytes) -> bytes:
     """The value at a key that must be there, since another entry names it."""
     value = txn.get(key)
     if value is None:
-        path = txn.env.path()
-        raise CorruptLog(f"LMDB environment {path}: {key!r} is missing", location=path)
+        raise CorruptLog(f"the entry {key!r} is missing, though another one names it", location=repr(key))
     return value
 
 
