@@ -91,27 +91,30 @@ class Environment:
 
     def _run(self, work: Callable[[Txn], T], write: bool) -> T:
         with self._busy:
-            return self._try(work, write)
-
-    def _try(self, work: Callable[[Txn], T], write: bool) -> T:
-        try:
-            env = self._env or self._open()
-            while True:
-                try:
-                    return self._transact(env, work, write)
-                except lmdb.MapFullError:
-                    env.reader_check()  # a reader that was killed keeps old pages from being used again
-                    env.set_mapsize(2 * env.info()["map_size"])
-                except lmdb.MapResizedError:
-                    env.set_mapsize(0)  # another process has grown the map: take its size
-        except OutcomeUnknown:
-            self._drop()
-            raise
-        except (lmdb.Error, OSError) as error:
-            self._drop()  # after some errors LMDB works again only when it is opened again
-            raise _storage_error(error, self._path) from error
+            try:
+                if self._env is None:
+                    os.makedirs(self._path, exist_ok=True)
+                    self._env = lmdb.open(self._path, map_size=self._map_size)
+                    self._transact(self._env, _check_format, True)
+                return self._transact(self._env, work, write)
+            except (OutcomeUnknown, UnsupportedSchema):
+                self._drop()
+                raise
+            except (lmdb.Error, OSError) as error:
+                self._drop()  # after some errors LMDB works again only when it is opened again
+                raise _storage_error(error, self._path) from error
 
     def _transact(self, env: lmdb.Environment, work: Callable[[Txn], T], write: bool) -> T:
+        while True:
+            try:
+                return self._try(env, work, write)
+            except lmdb.MapFullError:
+                env.reader_check()  # a reader that was killed keeps old pages from being used again
+                env.set_mapsize(2 * env.info()["map_size"])
+            except lmdb.MapResizedError:
+                env.set_mapsize(0)  # another process has grown the map: take its size
+
+    def _try(self, env: lmdb.Environment, work: Callable[[Txn], T], write: bool) -> T:
         txn = env.begin(write=write)
         try:
             result = work(txn)
@@ -129,26 +132,20 @@ class Environment:
             ) from error
         return result
 
-    def _open(self) -> lmdb.Environment:
-        os.makedirs(self._path, exist_ok=True)
-        env = lmdb.open(self._path, map_size=self._map_size)
-        with env.begin(write=True) as txn:
-            if txn.get(b"m.format") is None:
-                txn.put(b"m.format", b"%d" % FORMAT)
-                txn.put(b"m.name", secrets.token_hex(8).encode())
-            found = int(txn.get(b"m.format", b""))
-        if found > FORMAT:
-            env.close()
-            raise UnsupportedSchema(
-                f"LMDB environment {self._path} has format {found}; this version knows up to {FORMAT}"
-            )
-        self._env = env
-        return env
-
     def _drop(self) -> None:
         if self._env is not None:
             self._env.close()
             self._env = None
+
+
+def _check_format(txn: Txn) -> None:
+    """Write down the format of a new store; refuse one that is newer than this code."""
+    if txn.get(b"m.format") is None:
+        txn.put(b"m.format", str(FORMAT).encode())
+        txn.put(b"m.name", secrets.token_hex(8).encode())
+    found = int(txn.get(b"m.format", b""))
+    if found > FORMAT:
+        raise UnsupportedSchema(f"the LMDB store has format {found}; this version knows up to {FORMAT}")
 
 
 _lock = threading.Lock()
