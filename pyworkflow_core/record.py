@@ -288,6 +288,16 @@ def check_record(record: RunRecord, *, growth: int = 0) -> None:
         )
 
 
+def copy_record(record: RunRecord) -> RunRecord:
+    """The record with attributes of its own: they are a dictionary, which anybody could change.
+
+    For backends that keep records as objects. What is decoded anew needs no copy.
+    """
+    if not record.attributes:
+        return record
+    return msgspec.structs.replace(record, attributes=dict(record.attributes))
+
+
 def decode_record(data: bytes) -> RunRecord:
     """Decode what `encode_record` wrote.
 

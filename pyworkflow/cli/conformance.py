@@ -35,6 +35,10 @@ def conformance(
     law: Annotated[
         list[int] | None, typer.Option(metavar="N", help="Only this law; may be given again.")
     ] = None,
+    restart: Annotated[
+        str,
+        typer.Option(metavar="COMMAND", help="A shell command that kills the server and starts it again."),
+    ] = "",
     json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON; '-' for stdout.")
     ] = None,
@@ -49,14 +53,18 @@ def conformance(
     that runs as it stands. The last line is the report.
     """
     try:
-        from pyworkflow_core.testing import LAWS, PROFILES, run
+        from pyworkflow_core.testing import LAWS, PROFILES, UrlSubject, run
+        from pyworkflow_core.testing.subject import subject_of
     except ImportError as error:
         raise UsageError(str(error)) from None
     if profile not in PROFILES:
         raise UsageError(f"there is no profile {profile!r}; there are {', '.join(PROFILES)}")
     if unknown := [number for number in law or () if number not in LAWS]:
         raise UsageError(f"there is no law {unknown[0]}; they are numbered 1 to {max(LAWS)}")
-    report = run(url, profile=profile, seed=seed, laws=law or None, progress=_progress())
+    subject = subject_of(url)
+    if isinstance(subject, UrlSubject):
+        subject.restart_command = restart
+    report = run(subject, profile=profile, seed=seed, laws=law or None, progress=_progress())
     if json is not None and str(json) == "-":
         sys.stdout.write(report.to_json().decode())
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import shutil
 import tempfile
@@ -9,13 +10,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from msgspec import Struct
 
 from ..errors import ConfigurationError
 from ..plugins import find_backend, open_storage, redact
 from ..storage import StorageBackend
+from .broken import NotChecked
 from .clock import Clock
 
 PLACEHOLDER = "{namespace}"
@@ -147,7 +149,14 @@ class UrlSubject(Subject):
 
     Args:
         template: the URL, with ``{namespace}`` where the namespace goes.
+
+    Attributes:
+        default_port: the port of a server whose URL names none.
+        restart_command: a shell command that kills the server and starts it again.
     """
+
+    default_port: ClassVar[int | None] = None
+    restart_command = ""
 
     def __init__(self, template: str) -> None:
         self.template = template
@@ -161,6 +170,41 @@ class UrlSubject(Subject):
         """A new handle on the URL of `namespace`."""
         async with open_storage(self.url(namespace)) as store:
             yield store
+
+    def address(self) -> tuple[str, int] | None:
+        """Host and port of the URL; None if it has none, or several hosts."""
+        server = urlsplit(self.url("namespace")).netloc.rpartition("@")[2]
+        if not server or "," in server:
+            return None
+        parts = urlsplit(f"//{server}")
+        port = parts.port or self.default_port
+        return None if parts.hostname is None or port is None else (parts.hostname, port)
+
+    @asynccontextmanager
+    async def open_at(
+        self, namespace: str, clock: Clock, host: str, port: int
+    ) -> AsyncIterator[StorageBackend]:
+        """A new handle on the URL with another host and port."""
+        parts = urlsplit(self.url(namespace))
+        user, at, _ = parts.netloc.rpartition("@")
+        async with open_storage(parts._replace(netloc=f"{user}{at}{host}:{port}").geturl()) as store:
+            yield store
+
+    async def restart(self) -> bool:
+        """Run `restart_command`, if there is one.
+
+        Raises:
+            NotChecked: it failed.
+        """
+        if not self.restart_command:
+            return False
+        process = await asyncio.create_subprocess_shell(
+            self.restart_command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        said, _ = await process.communicate()
+        if process.returncode != 0:
+            raise NotChecked(f"the restart command failed: {said.decode(errors='replace')[-500:]}")
+        return True
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({redact(self.template)!r})"

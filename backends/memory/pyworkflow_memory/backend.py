@@ -13,10 +13,9 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-import msgspec
-
 from pyworkflow_core.checks import read_cursor, write_cursor
 from pyworkflow_core.errors import ConfigurationError, FeedPositionLost
+from pyworkflow_core.record import copy_record
 from pyworkflow_core.sequencing import answer_moved
 from pyworkflow_core.storage import (
     Answer,
@@ -87,7 +86,7 @@ class InMemoryStorageBackend(StorageBackend):
 
     async def _get(self, run_id: str) -> RunRecord | None:
         run = self._store.runs.get(run_id)
-        return None if run is None else _copy(run.record)
+        return None if run is None else copy_record(run.record)
 
     async def _find(self, query: RunQuery, cursor: str | None, limit: int) -> Page:
         store = self._store
@@ -107,7 +106,7 @@ class InMemoryStorageBackend(StorageBackend):
                     continue
                 if len(found) == limit:
                     return Page(found, write_cursor(found[-1]))
-                found.append(_copy(run.record))
+                found.append(copy_record(run.record))
             return Page(found, None)
 
     async def _claim(
@@ -184,7 +183,7 @@ def _append(store: _Store, append: Append) -> Answer:
     if append.expected != head or not own:
         stored = run.events[append.expected : append.expected + len(append.events)] if run and own else []
         return answer_moved(append, head, stored)
-    record = _copy(append.record)
+    record = copy_record(append.record)
     if run is None:
         if (run_id, append.incarnation) in store.buried:
             return Conflict(run_id, 0)  # written for the run that was deleted
@@ -217,14 +216,7 @@ def _list(store: _Store, record: RunRecord) -> None:
 def _lease(store: _Store, run: Run, owner: str, until: int) -> Claim:
     run.token, run.owner, run.until = secrets.token_hex(8), owner, until
     store.due.put(run)
-    return Claim(run.record.run_id, owner, run.token, until, _copy(run.record))
-
-
-def _copy(record: RunRecord) -> RunRecord:
-    """The record with attributes of its own, since a dictionary can be changed."""
-    if not record.attributes:
-        return record
-    return msgspec.structs.replace(record, attributes=dict(record.attributes))
+    return Claim(run.record.run_id, owner, run.token, until, copy_record(run.record))
 
 
 def _read_position(store: _Store, position: str) -> tuple[int, int]:
