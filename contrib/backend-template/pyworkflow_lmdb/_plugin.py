@@ -13,4 +13,5 @@ def pyworkflow_backend() -> BackendInfo:
         summary="an LMDB environment: a folder that processes of one machine share",
         example="lmdb:///var/lib/myapp/runs",
         drivers=("lmdb",),
+        conformance="pyworkflow_lmdb.conformance:LmdbSubject",
     )
