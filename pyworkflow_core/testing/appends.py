@@ -51,6 +51,19 @@ def created(
     return Append(run_id, incarnation, 0, (event,), evolve(None, [event], incarnation=incarnation), lease)
 
 
+def created_with(run_id: str, *bodies: bytes, **fields: Any) -> Append:
+    """The append that creates a run and goes on with events of these bodies, all in one.
+
+    Args:
+        run_id: the run.
+        *bodies: bodies of the events behind the first.
+        **fields: see `created`.
+    """
+    first = created(run_id, **fields)
+    more = after(first.record, *bodies)
+    return Append(run_id, first.incarnation, 0, first.events + more.events, more.record, first.lease)
+
+
 def after(
     record: RunRecord,
     *bodies: bytes,

@@ -6,11 +6,14 @@ module knows both. `make_subject` gives the suite a way to reach any of them.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 from msgspec import Struct
 
 from ..storage import StorageBackend
+from .clock import Clock
 from .faulty import (
     lines_reading,
     lines_writing,
@@ -23,10 +26,11 @@ from .faulty import (
     ram_races,
     tcp_clients,
 )
+from .faulty.nothing import DoNothing
 from .hosts.lines import LinesStore
 from .hosts.subjects import LinesSubject, RamSubject, TcpSubject
 from .hosts.tcp import TcpStore
-from .subject import Subject
+from .subject import Files, Subject
 
 
 class Fault(Struct, frozen=True):
@@ -151,6 +155,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(ram_feed.FollowsTheClock, 36),
     Fault(ram_feed.RemembersItsOwnPositions, 37),
     Fault(ram_feed.GuessesLostPositions, 37),
+    Fault(ram_feed.LeaksPositionErrors, 37),
     Fault(ram_feed.WakesItsOwnHandle, 38),
     Fault(ram_feed.WakesForNewRuns, 38),
     Fault(ram_feed.NeverWakes, 38),
@@ -199,8 +204,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(ram_handles.ReadsWhenClosed, 52),
     Fault(ram_handles.OpensAgainWhenClosed, 52),
     Fault(ram_handles.LeaksKeyErrors, 53),
-    Fault(ram_handles.LeaksTypeErrors, 53),
-    Fault(ram_handles.LeavesItsThreads, 54),
+    Fault(ram_handles.LeaksOverflows, 53),
+    Fault(ram_handles.LeavesItsThread, 54),
     Fault(ram_handles.LeavesItsTask, 54),
     Fault(lines_writing.LeavesItsFile, 54),
     Fault(lines_reading.ForgetsTheOldFormat, 55),
@@ -234,6 +239,48 @@ def make_subject(store: type[StorageBackend]) -> type[Subject]:
     if issubclass(store, LinesStore | TcpStore):
         base = LinesSubject if issubclass(store, LinesStore) else TcpSubject
     return type(store.__name__, (base,), {"store": store, "__module__": __name__})
+
+
+class NothingSubject(Subject):
+    """Reaches the store that does nothing, and gives the suite all that it asks for."""
+
+    @asynccontextmanager
+    async def open(self, namespace: str, clock: Clock) -> AsyncIterator[StorageBackend]:
+        """A handle on nothing."""
+        async with DoNothing() as store:
+            yield store
+
+    async def drop(self, namespace: str) -> None:
+        """Nothing is there to be removed."""
+
+    def files(self, namespace: str) -> Files:
+        """A file of zeros."""
+        folder = self.folder / namespace
+        folder.mkdir(exist_ok=True)
+        (folder / "log").write_bytes(bytes(1000))
+        return Files(folder, "log")
+
+    def address(self) -> tuple[str, int]:
+        """An address that nobody connects to."""
+        return "127.0.0.1", 9
+
+    def open_at(
+        self, namespace: str, clock: Clock, host: str, port: int
+    ) -> AbstractAsyncContextManager[StorageBackend]:
+        """The same from anywhere."""
+        return self.open(namespace, clock)
+
+    async def restart(self) -> bool:
+        """It is as if it had never been away."""
+        return True
+
+    def transaction(self, store: StorageBackend) -> AbstractAsyncContextManager[Any]:
+        """A transaction that holds nothing."""
+        return nullcontext(object())
+
+    def open_golden(self, namespace: str, clock: Clock) -> AbstractAsyncContextManager[StorageBackend]:
+        """The same of any age."""
+        return self.open(namespace, clock)
 
 
 _SUBJECTS = {fault.store.__name__: make_subject(fault.store) for fault in FAULTS}

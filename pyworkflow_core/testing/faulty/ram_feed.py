@@ -147,6 +147,14 @@ class GuessesLostPositions(RamStore):
             return 0
 
 
+class LeaksPositionErrors(RamStore):
+    """Takes a position apart as if it always had two parts."""
+
+    def _read_position(self, state: State, position: str) -> int:
+        tag, place = position.split(".")
+        return int(place) if tag == state.tag else super()._read_position(state, position)
+
+
 class WakesItsOwnHandle(RamStore):
     """Wakes those who wait on the handle that appends, and no others."""
 

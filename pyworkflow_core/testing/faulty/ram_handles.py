@@ -6,8 +6,8 @@ Some override a public method, as a programmer does who does not know of the bas
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from msgspec.structs import replace
@@ -191,26 +191,29 @@ class LeaksKeyErrors(RamStore):
         return run if run.token == claim.token else None
 
 
-class LeaksTypeErrors(RamStore):
-    """Compares a feed position as if it always had two parts."""
+class LeaksOverflows(RamStore):
+    """Hands times on to a driver that takes integers of 64 bits, without looking how large they are."""
 
-    def _read_position(self, state: State, position: str) -> int:
-        tag, place = position.split(".")
-        return int(place) if tag == state.tag else super()._read_position(state, position)
+    def _is_due(self, run: Run, now: int) -> bool:
+        return super()._is_due(run, int.from_bytes(now.to_bytes(8, signed=True), signed=True))
 
 
-class LeavesItsThreads(RamStore):
-    """Makes a pool of threads for each handle, and never ends it."""
+class LeavesItsThread(RamStore):
+    """Starts a thread for its heartbeat when it is opened, and does not end it when it is closed."""
 
     async def _open(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(ThreadPoolExecutor(1), int)
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
 
 
 class LeavesItsTask(RamStore):
-    """Starts a task when it is opened, and does not end it when it is closed."""
+    """Starts a task that looks for news when it is opened, and does not end it when it is closed."""
 
     async def _open(self) -> None:
-        self._refreshing = asyncio.ensure_future(asyncio.Event().wait())
+        self._looking = asyncio.ensure_future(self._look_for_news())
+
+    async def _look_for_news(self) -> None:
+        while True:
+            await asyncio.sleep(1)
 
 
 class ForgetsGraves(RamStore):

@@ -18,6 +18,7 @@ from ..subject import Files, Subject
 from .lines import LinesStore
 from .ram import RamStore, RamTransaction
 from .tcp import TcpStore
+from .tcp_server import folder_of
 
 GOLDEN = Path(__file__).with_name("golden") / "format-1.jsonl"
 """A journal that the first format's writer left."""
@@ -64,8 +65,7 @@ class LinesSubject(Subject):
 
     def open_golden(self, namespace: str, clock: Clock) -> AbstractAsyncContextManager[StorageBackend]:
         """A handle on a copy of what the first format's writer left."""
-        (self.folder / namespace).mkdir()
-        shutil.copy(GOLDEN, self.folder / namespace / "journal.jsonl")
+        _restore_golden(self.folder / namespace)
         return self.open(namespace, clock)
 
 
@@ -109,6 +109,11 @@ class TcpSubject(Subject):
         self._start(port)
         return True
 
+    def open_golden(self, namespace: str, clock: Clock) -> AbstractAsyncContextManager[StorageBackend]:
+        """A handle on a copy, in the server's folder, of what the first format's writer left."""
+        _restore_golden(Path(folder_of(str(self.folder / "server"), namespace)))
+        return self.open(namespace, clock)
+
     def _start(self, port: int) -> int:
         folder = self.folder / "server"
         command = [
@@ -134,3 +139,8 @@ class TcpSubject(Subject):
         """Stop the server, and remove what it left."""
         self._stop()
         super().remove_folder()
+
+
+def _restore_golden(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    shutil.copy(GOLDEN, folder / "journal.jsonl")
