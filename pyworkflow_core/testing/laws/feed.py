@@ -15,6 +15,7 @@ from ..child_place import ChildPlace
 from ..histories import committed, grown
 from ..place import Place
 from .registry import proves
+from .transactions import commit_within, glance, transaction_of
 
 _PATIENCE = 100
 GARBAGE = ("", " ", "x", "-1", "no position", "\0", "½", "\uff11\uff12", "\ud800", "'; --", "9" * 400)
@@ -147,6 +148,21 @@ async def a_follower_misses_nothing_of_another_process(place: Place) -> None:
     _, (found, position) = await at_once(end_after(writers, ended), follow(store, None, 3, ended))
     expected = events_of(a for batch in (*near, grown_batch("far", 3)) for commit in batch for a in commit)
     rest, _ = await read_feed(store, position, 3, len(expected) - len(found))
+    check_missed([*found, *rest], expected)
+
+
+@proves(36, needs=("transactions",), seconds=120)
+async def a_follower_misses_nothing_of_a_transaction_that_ends_late(place: Place) -> None:
+    """What was written first and committed last lies behind every position that was handed out before."""
+    store, other, follower = await place.open_many(3)
+    late, early = [created("late")], [created("early")]
+    async with transaction_of(place, store) as within:
+        await commit_within(store, late, within)
+        await glance(other.commit(early))  # it may have to wait
+        found, position = await read_feed(follower, None, 10, 0)
+    await commit_all(other, early)
+    expected = events_of([*late, *early])
+    rest, _ = await read_feed(follower, position, 10, len(expected) - len(found))
     check_missed([*found, *rest], expected)
 
 

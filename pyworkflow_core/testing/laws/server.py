@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from ...errors import OutcomeUnknown, StorageUnavailable
-from ...storage import Append, Committed, StorageBackend, Unknown
+from ...storage import Answer, Append, Committed, StorageBackend, Unknown
 from ..appends import after, created, noted
 from ..at_once import at_once
 from ..broken import NotChecked, holds, same
@@ -86,11 +86,12 @@ async def cut_commits(place: Place, *, down: bool) -> None:
             appends = [created(f"{cut.moment.name}-{cut.exchange}-{n}") for n in (1, 2)]
             await proxy.cut(cut)
             when = f"the connection was cut {cut.moment}, in exchange {cut.exchange} of a commit"
-            surely_not = await is_unwritten(store, appends, when)
+            answers = await answers_of(store, appends, when)
             await proxy.heal()
-            if surely_not:
+            if answers is None:
                 unwritten += appends
             else:
+                await check_acknowledged(healthy, appends, answers, when)
                 await settle(healthy, appends, when)
             await recover(store, when)
     await asyncio.sleep(_PAUSE * 10)  # a server may be late to do what it was asked
@@ -105,15 +106,25 @@ def cuts(exchanges: int, *, down: bool) -> list[Cut]:
     return [Cut(exchange, moment, down) for moment in Moment for exchange in wanted]
 
 
-async def is_unwritten(store: StorageBackend, appends: Sequence[Append], when: str) -> bool:
-    """Whether a commit says that surely nothing was written. Only `Committed` and `Unknown` say otherwise."""
+async def answers_of(store: StorageBackend, appends: Sequence[Append], when: str) -> list[Answer] | None:
+    """What a commit answers: `Committed` or `Unknown`; None if it says that surely nothing was written."""
     try:
         answers = await answer_soon(store.commit(appends), when)
     except StorageUnavailable:
-        return True
+        return None
     for answer in answers:
         holds(isinstance(answer, Committed | Unknown), f"{when}, which answered {answer!r}")
-    return False
+    return answers
+
+
+async def check_acknowledged(
+    store: StorageBackend, appends: Sequence[Append], answers: Sequence[Answer], when: str
+) -> None:
+    """Break the law unless what was answered `Committed` is there."""
+    for append, answer in zip(appends, answers, strict=True):
+        if isinstance(answer, Committed):
+            read = await store.read(append.run_id)
+            same(read, list(append.events), f"{when}, which answered {answer!r}: read through another one")
 
 
 async def answer_soon(call: Coroutine[Any, Any, T], when: str) -> T:
