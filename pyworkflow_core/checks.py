@@ -14,7 +14,7 @@ from .record import GROWTH_BYTES, MAX_ATTRIBUTE_BYTES, check_record
 
 if TYPE_CHECKING:
     from .record import RunRecord
-    from .storage import Append, Limits
+    from .storage import Append, Claim, Limits, RunQuery
 
 
 def check_appends(appends: Sequence[Append]) -> None:
@@ -58,6 +58,9 @@ def _check_append(append: Append) -> None:
                 "write it with encode_body"
             )
     _check_append_record(append.record, append, sequence)
+    if append.lease is not None:
+        validate_id(append.lease.token, "lease token")
+        validate_id(append.lease.owner, "owner")
 
 
 def _check_append_record(record: RunRecord, append: Append, head: int) -> None:
@@ -118,6 +121,53 @@ def check_paging(after: int, limit: int | None) -> None:
         raise ValueError(f"sequence {after} is negative")
     if limit is not None and limit < 0:
         raise ValueError(f"limit {limit} is negative")
+
+
+def check_claiming(
+    owner: str, lease: int, limit: int, queues: Sequence[str] | None, run_id: str | None
+) -> None:
+    """Refuse to claim for a time that is none, or by a name that nothing can have.
+
+    Raises:
+        ValueError: the lease is not positive, or `limit` is negative.
+        InvalidIdError: a name that cannot be stored.
+    """
+    check_paging(0, limit)
+    validate_id(owner, "owner")
+    if lease <= 0:
+        raise ValueError(f"a lease of {lease} µs is over before it begins")
+    if run_id is not None:
+        validate_id(run_id)
+    for queue in queues or ():
+        validate_id(queue, "queue")
+
+
+def check_claim(claim: Claim) -> None:
+    """Refuse a claim of a run that nothing can be called.
+
+    Raises:
+        InvalidIdError: run id, token or owner cannot be stored.
+    """
+    validate_id(claim.run_id)
+    validate_id(claim.token, "lease token")
+    validate_id(claim.owner, "owner")
+
+
+def can_match(query: RunQuery | None) -> bool:
+    """Whether any run can match: names with lone surrogates are never stored, so nobody need look."""
+    if query is None:
+        return True
+    texts = [*query.attributes, *query.attributes.values()]
+    texts += [text for text in (query.workflow, query.queue, query.parent) if text is not None]
+    return not any(_is_no_text(text) for text in texts)
+
+
+def _is_no_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def write_cursor(record: RunRecord) -> str:
