@@ -95,6 +95,14 @@ def teeth(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def template(session: nox.Session) -> None:
+    """Install the backend template as a stranger would, prove it, and walk the tutorial to it."""
+    _install_project(session, "test")
+    session.install("virtualenv")
+    session.run("pytest", "-q", "-m", "template", *(session.posargs or ["tests/contrib"]))
+
+
+@nox.session(default=False)
 def docs(session: nox.Session) -> None:
     """Run the code blocks of the documentation, and check that its generated pages are current."""
     _install_project(session, "test")
