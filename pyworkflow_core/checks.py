@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from .errors import InvalidCursor, LimitExceeded, StorageError
+from .errors import InvalidCursor, LimitExceeded, StorageError, UnserializableValueError
 from .ids import validate_id
 from .record import GROWTH_BYTES, MAX_ATTRIBUTE_BYTES, check_record
 
@@ -23,6 +23,7 @@ def check_appends(appends: Sequence[Append]) -> None:
     Raises:
         ValueError: no events, a run named twice, a gap, or events of another run.
         InvalidIdError: an id that cannot be stored.
+        UnserializableValueError: an event's body is not bytes.
     """
     if len(appends) > 1:
         runs = {a.run_id for a in appends}
@@ -51,6 +52,11 @@ def _check_append(append: Append) -> None:
                 f"{event.run_id!r}; the append needs number {sequence} of {run_id!r}"
             )
         validate_id(event.event_id, "event id")
+        if type(event.body) is not bytes:
+            raise UnserializableValueError(
+                f"run {run_id!r}: the body of event {sequence} is {type(event.body).__name__}, not bytes; "
+                "write it with encode_body"
+            )
     _check_append_record(append.record, append, sequence)
     if append.lease is not None:
         validate_id(append.lease.token, "lease token")

@@ -336,7 +336,7 @@ class StorageBackend(ABC):
             ValueError: an append without events, a run named twice, positions with a gap,
                 or an event of another run; nothing was written.
             InvalidIdError: an id that cannot be stored; nothing was written.
-            UnserializableValueError: a new run's record cannot be encoded; nothing was written.
+            UnserializableValueError: a body or a new run's record is unfit; nothing was written.
             StorageUnavailable: nothing was written.
         """
         checks.check_appends(appends)
