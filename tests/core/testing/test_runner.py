@@ -17,7 +17,7 @@ from pyworkflow_core.errors import ConfigurationError
 from pyworkflow_core.storage import StorageBackend
 from pyworkflow_core.testing import LAWS, Clock, NotChecked, Place, Verdict, check, known_failure, run, same
 from pyworkflow_core.testing.broken import LawBroken
-from pyworkflow_core.testing.hosts.ram import RamStore, _named
+from pyworkflow_core.testing.hosts.ram import NAMESPACES, RamStore
 from pyworkflow_core.testing.laws.registry import Check, all_checks
 from pyworkflow_core.testing.profiles import PROFILES
 from pyworkflow_core.testing.runner import make_check
@@ -39,7 +39,7 @@ def test_a_correct_store_passes_and_leaves_nothing_behind() -> None:
     report = run(RamPlace(), profile="quick", laws=LOG)
     assert (report.score, report.exit_status, [r.law for r in report.results]) == ("1.0", 0, LOG)
     assert report.backend == "RamStore"
-    assert not [name for name in _named if name.startswith("laws_")]
+    assert not [name for name in NAMESPACES if name.startswith("laws_")]
     assert set(Path(tempfile.gettempdir()).glob("pyworkflow-laws-*")) <= before
 
 
