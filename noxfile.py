@@ -91,7 +91,7 @@ def conformance(session: nox.Session) -> None:
 def teeth(session: nox.Session) -> None:
     """Show that the suite bites: every faulty store is caught by the law that it breaks."""
     _install_project(session, "test")
-    session.run("pytest", "-q", "-n", "auto", "-m", "teeth", *(session.posargs or ["tests/core/testing"]))
+    session.run("pytest", "-q", "-n", "auto", "-m", "teeth", *(session.posargs or ["tests"]))
 
 
 @nox.session(default=False)
