@@ -85,7 +85,7 @@ def write_machine_program(failure: Failure, subject: Subject, profile: str, abou
     opened = [f"{name} = await place.open()" for name in failure.handles]
     text = "\n".join(_INDENT + line for line in [*opened, *failure.lines])
     imports = {("pyworkflow_core.testing", "Place"), ("pyworkflow_core.testing", "prove")}
-    imports |= {(_HOME[word], word) for word in re.findall(r"\w+", text) if word in _HOME}
+    imports |= needed | {(_HOME[word], word) for word in re.findall(r"\w+", text) if word in _HOME}
     call = f"prove(main, {target}, law={failure.law}, profile={profile!r})"
     body = f"async def main(place: Place) -> None:\n{text}\n\n\n{call}\n"
     return write_program(headline(failure.law, failure.said), about, imports | needed, setup, body)
