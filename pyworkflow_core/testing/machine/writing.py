@@ -20,11 +20,19 @@ if TYPE_CHECKING:
 _INDENT = "    "
 _SOURCES = {
     "pyworkflow_core.testing": ("raises", "same"),
-    "pyworkflow_core.testing.appends": ("created", "after", "ahead", "noted", "resumed", "suspended"),
+    "pyworkflow_core.testing.appends": (
+        "created",
+        "after",
+        "ahead",
+        "completed",
+        "noted",
+        "resumed",
+        "suspended",
+    ),
     "pyworkflow_core.testing.machine.reading": ("listed", "follow", "answered"),
     "pyworkflow_core.storage": ("Committed", "Conflict", "LeaseChange", "RunQuery"),
     "pyworkflow_core.record": ("RunStatus",),
-    "pyworkflow_core.errors": ("EventIdReused",),
+    "pyworkflow_core.errors": ("EventIdReused", "FeedPositionLost"),
 }
 """Where a program imports its words from."""
 _HOME = {name: source for source, names in _SOURCES.items() for name in names}
