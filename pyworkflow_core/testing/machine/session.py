@@ -126,14 +126,28 @@ class Session:
 
             await JUDGES[step.method](self, step)
 
+    async def probe(self, call: Call) -> None:
+        """Ask more, to tell what an answer that is wrong comes from. What is right is not recorded.
+
+        Raises:
+            LawBroken: this answer is wrong too, and says more.
+        """
+        steps, lines = len(self.steps), len(self.lines)
+        await self.take(call)
+        del self.steps[steps:], self.lines[lines:]
+
     def store(self, handle: str) -> StorageBackend:
         """The handle of that name."""
         if handle not in self.stores:
             raise Unplayable(f"{handle} is not open")
         return self.stores[handle]
 
-    async def perform(self, call: Call, *allowed: type[Exception]) -> Any:
-        """Make a call, and return its answer, or the exception if it is an allowed one."""
+    async def perform(self, call: Call, *allowed: type[Exception], law: int = 53) -> Any:
+        """Make a call, and return its answer, or the exception if it is an allowed one.
+
+        Raises:
+            LawBroken: another exception escaped, which breaks `law`.
+        """
         args, options = resolve(call.args, self.names), resolve(call.options, self.names)
         store = self.store(call.handle)
         word = _WORDS.get(call.method)
@@ -152,7 +166,7 @@ class Session:
             raise LawBroken(f"no answer within {_SECONDS} s", law=53) from error
         except Exception as error:
             self.lines.append(show_call(call))
-            raise LawBroken(f"{type(error).__name__} escaped: {error}", law=53) from error
+            raise LawBroken(f"{type(error).__name__} escaped: {error}", law=law) from error
 
     def fail(
         self,
