@@ -171,7 +171,7 @@ async def damage_before_the_tail_is_found_and_named(place: Place) -> None:
     other = place.another_namespace()
     files = files_of(place, other)
     places = [(path, at) for path in log_files(log.files) for at in range(end_of_middle(log, path))]
-    wanted = min(len(places), place.profile.bytes or 50 * place.profile.kills)
+    wanted = min(len(places), place.profile.flips)
     found = 0
     for path, at in place.random.sample(places, wanted):
         flip(log.copy(files, path), at, 1 << place.random.randrange(8))
