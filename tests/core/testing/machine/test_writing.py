@@ -21,7 +21,13 @@ from pyworkflow_core.testing.machine.steps import (
 from pyworkflow_core.testing.machine.writing import show, show_call, show_make
 
 NAMES = {"a1": created("a"), "c1": {"a": created("a")}}
-WORDS = {**FUNCTIONS, "Committed": Committed, "Conflict": Conflict, "EventIdReused": EventIdReused}
+WORDS = {
+    **FUNCTIONS,
+    "Committed": Committed,
+    "Conflict": Conflict,
+    "EventIdReused": EventIdReused,
+    "RunStatus": RunStatus,
+}
 
 
 @pytest.mark.parametrize(
