@@ -11,25 +11,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from ...record import RunStatus
 from ...storage import LeaseChange, RunQuery
 from ..appends import after, ahead, completed, created, noted, resumed, suspended
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     f.__name__: f
-    for f in (
-        created,
-        after,
-        ahead,
-        completed,
-        noted,
-        resumed,
-        suspended,
-        LeaseChange,
-        RunQuery,
-        RunStatus,
-        frozenset,
-    )
+    for f in (created, after, ahead, completed, noted, resumed, suspended, LeaseChange, RunQuery)
 }
 """What an `Expr` may call: pure functions, so that what they make is the same in every run."""
 
