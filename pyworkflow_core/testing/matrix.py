@@ -189,7 +189,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(tcp_clients.LeaksConnectionErrors, 45, "ConnectionResetError escaped"),
     Fault(tcp_clients.StaysBroken, 45, "and the handle still raises"),
     Fault(tcp_clients.WaitsForEver, 45, "there was no answer within"),
-    Fault(tcp_clients.SaysItIsUnavailable, 45, "is closed; open a new one"),
+    Fault(tcp_clients.GivesUpForGood, 45, "is closed; open a new one"),
     Fault(tcp_clients.LosesWhatItAcknowledged, 46, "around a restart"),
     Fault(tcp_clients.AnswersFromTheBuffer, 46, "around a restart"),
     Fault(ram_arguments.AcceptsAnyId, 47, "an append to the run id ''"),
