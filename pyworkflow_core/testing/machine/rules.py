@@ -103,10 +103,14 @@ class Programs(RuleBasedStateMachine):
         """Compare everything once more, and clean up."""
         if self._session.stores:
             self._play(self._look_at_the_end)
-        self._over = True
         try:
             self._runner.run(self._place.__aexit__(None, None, None))
+        except Exception as error:
+            if not self._over:
+                said = f"{type(error).__name__} escaped when handles were closed and runs removed: {error}"
+                self._note(self._session.steps, LawBroken(said, law=53))
         finally:
+            self._over = True
             self._runner.close()
 
     # ---- writing --------------------------------------------------------------------

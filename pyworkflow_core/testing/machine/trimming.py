@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from collections import Counter
@@ -74,7 +75,8 @@ class Trimmer:
                 lines = tuple(session.lines)
                 return Failure(played, error.law or 53, error.said, lines, tuple(handles), session.blamed)
             finally:
-                await place.__aexit__(None, None, None)
+                with contextlib.suppress(Exception):  # the program has said what there is to say
+                    await place.__aexit__(None, None, None)
             return None
 
         with asyncio.Runner() as runner:
