@@ -80,7 +80,7 @@ def resolve(value: Any, names: Mapping[str, Any]) -> Any:
     """The value that `value` stands for.
 
     Raises:
-        Unplayable: it names what is not there.
+        Unplayable: it names what is not there, or makes what cannot be made.
     """
     if isinstance(value, Ref):
         try:
@@ -90,7 +90,11 @@ def resolve(value: Any, names: Mapping[str, Any]) -> Any:
             raise Unplayable(f"nothing is {value}") from None
     if isinstance(value, Expr):
         args = resolve(value.args, names)
-        return FUNCTIONS[value.function](*args, **resolve(value.options, names))
+        options = resolve(value.options, names)
+        try:
+            return FUNCTIONS[value.function](*args, **options)
+        except (TypeError, ValueError) as error:  # a program that was cut down too far
+            raise Unplayable(f"{value.function} cannot be called so: {error}") from error
     if isinstance(value, tuple | list):
         return type(value)(resolve(part, names) for part in value)
     if isinstance(value, dict):
