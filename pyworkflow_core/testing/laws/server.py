@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -218,9 +219,9 @@ async def a_late_answer_is_not_taken_for_another_one(place: Place) -> None:
     first, second = created("a"), created("b")
     same(await healthy.commit([first]), committed([first]), "a commit through a good connection")
     async with proxied(place) as (proxy, store):
-        for call in (store.read("a"), store.get("a"), store.commit([second])):
+        for call in (partial(store.read, "a"), partial(store.get, "a"), partial(store.commit, [second])):
             await proxy.hold()
-            task = asyncio.create_task(call)
+            task = asyncio.ensure_future(call())
             held = await proxy.held()
             task.cancel()
             await asyncio.sleep(0)

@@ -124,7 +124,14 @@ class Session:
         else:
             from .judging import JUDGES
 
-            await JUDGES[step.method](self, step)
+            try:
+                await JUDGES[step.method](self, step)
+            except (LawBroken, Unplayable):
+                raise
+            except (TypeError, AttributeError, ValueError, KeyError) as error:
+                self.lines.append(show_call(step))
+                said = f"an answer of {step.method} that cannot be read: {type(error).__name__}: {error}"
+                raise LawBroken(said, law=53) from error
 
     async def probe(self, call: Call) -> None:
         """Ask more, to tell what an answer that is wrong comes from. What is right is not recorded.

@@ -172,6 +172,10 @@ def _doubts(failure: Failure) -> Iterator[tuple[Step, ...]]:
     if failure.law == 56:
         deletions = [i for i, step in enumerate(steps) if isinstance(step, Call) and step.method == "delete"]
         yield steps[deletions[-1] + 1 :] if deletions else ()
+    if failure.law == 37:
+        yield tuple(step for step in steps if not isinstance(step, Reopen))
+    if failure.law == 58:
+        yield tuple(s for s in steps if s is steps[-1] or not isinstance(s, Call) or s.method not in _LEASES)
     if failure.law == 7:
         yield tuple(part for step in steps for part in _split(step))
     if failure.law == 19:
@@ -296,8 +300,9 @@ def _simpler_value(value: Any) -> Iterator[Any]:
             yield msgspec.structs.replace(value, options=options)
         for index, part in enumerate(value.args):
             for simpler in _simpler_value(part):
-                args = (*value.args[:index], simpler, *value.args[index + 1 :])
-                yield msgspec.structs.replace(value, args=args)
+                if simpler or value.function != "ahead":
+                    args = (*value.args[:index], simpler, *value.args[index + 1 :])
+                    yield msgspec.structs.replace(value, args=args)
     elif type(value) is int:
         yield from (n for n in _NUMBERS if n < value)
 
@@ -358,6 +363,7 @@ def _run_ids(steps: Sequence[Step]) -> Iterator[str]:
             yield value.args[0]
 
 
+_LEASES = ("claim", "extend", "release")
 _BY_ID = ("read", "get", "delete")
 
 
