@@ -158,8 +158,9 @@ class Session:
         args, options = resolve(call.args, self.names), resolve(call.options, self.names)
         store = self.store(call.handle)
         word = _WORDS.get(call.method)
+        limit = asyncio.timeout(_SECONDS)
         try:
-            async with asyncio.timeout(_SECONDS):
+            async with limit:
                 if word is not None:
                     return await word[0](store, *args, **options)
                 return await getattr(store, call.method)(*args, **options)
@@ -168,11 +169,10 @@ class Session:
         except LawBroken as error:
             self.lines.append(show_call(call))
             raise LawBroken(error.said, law=word[1] if word else None) from error
-        except TimeoutError as error:
-            self.lines.append(show_call(call))
-            raise LawBroken(f"no answer within {_SECONDS} s", law=53) from error
         except Exception as error:
             self.lines.append(show_call(call))
+            if limit.expired():
+                raise LawBroken(f"no answer within {_SECONDS} s", law=53) from error
             raise LawBroken(f"{type(error).__name__} escaped: {error}", law=law) from error
 
     def fail(

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from pyworkflow_core.storage import Capabilities, Claim, StorageBackend
-from pyworkflow_core.testing import PROFILES, Clock, LawBroken, Subject, UrlSubject, matrix
+from pyworkflow_core.testing import PROFILES, Clock, LawBroken, Subject, UrlSubject, teeth
 from pyworkflow_core.testing.machine import run_programs
 from pyworkflow_core.testing.runner import look_at
 from pyworkflow_memory.backend import InMemoryStorageBackend
@@ -48,7 +48,7 @@ MORE_FAULTS = [
     ("store", "law"), [*FAULTS, *(pytest.param(*fault, marks=pytest.mark.teeth) for fault in MORE_FAULTS)]
 )
 def test_a_fault_is_found_and_shown_by_a_short_program(store: str, law: int, tmp_path: Path) -> None:
-    broken = {error.law: error for error in look(getattr(matrix, store)())}
+    broken = {error.law: error for error in look(getattr(teeth, store)())}
     assert law in broken, f"found {sorted(broken)} instead"
     program = broken[law].program
     lines = program.partition("async def main")[2].partition("prove(")[0].strip().splitlines()[1:]
@@ -80,14 +80,14 @@ def test_a_correct_backend_breaks_no_law(template: str, tmp_path: Path) -> None:
 
 
 def test_each_broken_law_is_reported_with_a_program_of_its_own() -> None:
-    broken = look(matrix.AcceptsTheFuture())  # type: ignore[attr-defined]
+    broken = look(teeth.AcceptsTheFuture())  # type: ignore[attr-defined]
     assert [error.law for error in broken] == sorted({error.law for error in broken})
     assert len(broken) > 1
     assert all(f"law={error.law}" in error.program for error in broken)
 
 
 def test_the_same_seed_finds_the_same() -> None:
-    found = [look(matrix.OverwritesTheTail(), seed=4) for _ in range(2)]  # type: ignore[attr-defined]
+    found = [look(teeth.OverwritesTheTail(), seed=4) for _ in range(2)]  # type: ignore[attr-defined]
     assert [error.program for error in found[0]] == [error.program for error in found[1]]
 
 
@@ -95,7 +95,7 @@ def test_nothing_is_printed_and_nothing_is_left_in_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    look(matrix.ForgetsGraves(), shrink=False)  # type: ignore[attr-defined]
+    look(teeth.ForgetsGraves(), shrink=False)  # type: ignore[attr-defined]
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr() == ("", "")
 
@@ -125,6 +125,25 @@ class ServerClockSubject(Subject):
 
 def test_a_backend_with_a_clock_of_its_own_is_not_asked_for_exact_moments() -> None:
     assert [error.program for error in look(ServerClockSubject())] == []
+
+
+class Undeletable(InMemoryStorageBackend):
+    """Forgets to delete."""
+
+    async def _delete(self, run_id: str, expected: int) -> None:
+        if (record := await self._get(run_id)) is not None and record.head != expected:
+            raise ValueError("another head")
+
+
+class UndeletableSubject(Subject):
+    @asynccontextmanager
+    async def open(self, namespace: str, clock: Clock) -> AsyncIterator[StorageBackend]:
+        async with Undeletable(namespace) as store:
+            yield store
+
+
+def test_a_store_that_deletes_nothing_does_not_keep_the_suite_for_ever() -> None:
+    assert 56 in {error.law for error in look(UndeletableSubject(), shrink=False)}
 
 
 class Unreadable(InMemoryStorageBackend):
