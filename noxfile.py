@@ -92,6 +92,7 @@ def teeth(session: nox.Session) -> None:
     """Show that the suite bites: every faulty store is caught by the law that it breaks."""
     _install_project(session, "test")
     session.run("pytest", "-q", "-n", "auto", "-m", "teeth", *(session.posargs or ["tests"]))
+    session.run("python", "-m", "pyworkflow_core.testing", "--count")
 
 
 @nox.session(default=False)

@@ -11,6 +11,7 @@ import pytest
 
 from pyworkflow_core.storage import StorageBackend
 from pyworkflow_core.testing import LAWS, LawBroken, Subject, Verdict, faulty, run
+from pyworkflow_core.testing.__main__ import main
 from pyworkflow_core.testing.faulty.nothing import DoNothing
 from pyworkflow_core.testing.hosts.subjects import LinesSubject, RamSubject, TcpSubject
 from pyworkflow_core.testing.laws.registry import Check, all_checks
@@ -38,6 +39,14 @@ def test_every_law_has_a_fault_and_every_faulty_store_a_law() -> None:
     assert len(set(names)) == len(names)
     assert set(names) == {store.__name__ for store in OPENLY} - NO_FAULTS
     assert [fault.store.__name__ for fault in FAULTS if not fault.says] == []
+
+
+def test_the_number_of_faults_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--count"]) == 0
+    assert capsys.readouterr().out.startswith(
+        f"{len(FAULTS)} faulty stores, at least one for each of 60 of 60"
+    )
+    assert len(FAULTS) >= 60
 
 
 @pytest.mark.parametrize("store", OPENLY, ids=lambda store: store.__name__)
