@@ -1,0 +1,27 @@
+"""The plugins: say what each SQL backend is without importing it, or SQLAlchemy."""
+
+from __future__ import annotations
+
+from pyworkflow_core.plugins import BackendInfo, hookimpl
+
+
+class _Sql:
+    def __init__(self, info: BackendInfo) -> None:
+        self._info = info
+
+    @hookimpl
+    def pyworkflow_backend(self) -> BackendInfo:
+        """Describe the backend."""
+        return self._info
+
+
+sqlite = _Sql(
+    BackendInfo(
+        open="pyworkflow_sql.sqlite:open_url",
+        summary="a SQLite file on a local disk, shared by the processes of one machine",
+        example="sqlite:////var/lib/myapp/workflows.db",
+        extra="sqlite",
+        drivers=("sqlalchemy",),
+        
+    )
+)
