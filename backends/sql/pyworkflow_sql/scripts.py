@@ -82,6 +82,11 @@ def commit(s: Statements, appends: Sequence[Append], *, feed: bool) -> Script[li
     return answers
 
 
+def touch(s: Statements) -> Script[None]:
+    """Write nothing, so that a transaction is one that writes."""
+    yield Call(s.set_fact, {"of_name": "", "new_value": ""})
+
+
 def _write(
     s: Statements, winners: Sequence[Append], there: dict[str, Locked], position: int | None
 ) -> Script[None]:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import URL, Dialect, text
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import SQLAlchemyError
 
 from pyworkflow_core.errors import ConfigurationError, StorageClosed
 from pyworkflow_core.events import Event
@@ -30,6 +31,7 @@ from .scripts import Call, Script
 from .sqlite_errors import Busy, Unsettled, typed_error
 from .sqlite_file import Database, give_back, use_database
 from .statements import Statement
+from .within import Within, check_within, driver_of, failed, run_within
 
 T = TypeVar("T")
 _FEW = 256
@@ -68,7 +70,7 @@ class SqliteStorageBackend(SqlStorageBackend):
 
     def _capabilities(self, *, feed: bool) -> Capabilities:
         on_disk = self._key.startswith("/")
-        return Capabilities(durable=on_disk, multi_process=on_disk, transactions=False, feed=feed)
+        return Capabilities(durable=on_disk, multi_process=on_disk, transactions=on_disk, feed=feed)
 
     # ---- opening and closing ---------------------------------------------------------
 
@@ -157,11 +159,23 @@ class SqliteStorageBackend(SqlStorageBackend):
 
     async def _write(self, appends: Sequence[Append], within: Any) -> list[Answer]:
         feed = self.capabilities.feed
+        if within is not None:
+            return await self._write_within(check_within(within), appends)
         try:
             return await self._transact(lambda: scripts.commit(self._s, appends, feed=feed))
         except Unsettled as error:
             cause = error.__cause__ or error
             return [Unknown(append.run_id, cause) for append in appends]
+
+    async def _write_within(self, within: Within, appends: Sequence[Append]) -> list[Answer]:
+        try:
+            # Writing first takes the lock that a transaction which has read cannot get any more.
+            await run_within(within, scripts.touch(self._s))
+            if not await _is_in_transaction(within):
+                raise ValueError("within= needs a transaction; this connection commits every statement")
+            return await run_within(within, scripts.commit(self._s, appends, feed=self.capabilities.feed))
+        except SQLAlchemyError as error:
+            raise failed(error) from error
 
     async def _get(self, run_id: str) -> RunRecord | None:
         return self._ask_now(lambda: scripts.get(self._s, run_id))
@@ -176,6 +190,11 @@ class SqliteStorageBackend(SqlStorageBackend):
 
     async def _find(self, query: RunQuery, cursor: str | None, limit: int) -> Page:
         return await self._ask(lambda: scripts.find(self._s, query, cursor, limit))
+
+
+async def _is_in_transaction(within: Within) -> bool:
+    driver: sqlite3.Connection | Any = await driver_of(within)
+    return bool(driver.in_transaction)
 
 
 def _key_of(url: URL) -> str:

@@ -1,0 +1,78 @@
+"""How the conformance suite makes, finds and removes namespaces of the SQL backends."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.resources
+import os
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from pyworkflow_core.plugins import open_storage
+from pyworkflow_core.storage import StorageBackend
+from pyworkflow_core.testing import Clock, UrlSubject
+from pyworkflow_core.testing.subject import PLACEHOLDER
+
+from .sqlite import SqliteStorageBackend
+
+
+class SqliteSubject(UrlSubject):
+    """SQLite files, a file for each namespace, or one with the tables of all of them."""
+
+    def __init__(self, template: str) -> None:
+        if PLACEHOLDER not in template:
+            template = _with_namespace(template)
+        super().__init__(template)
+
+    async def drop(self, namespace: str) -> None:
+        """Remove the namespace's file, if it has one of its own; otherwise its tables."""
+        store = SqliteStorageBackend(self.url(namespace))
+        path = store.url.database
+        if not store.capabilities.durable or path is None:
+            return
+        if namespace in os.path.basename(path):
+            for end in ("", "-wal", "-shm"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(path + end)
+        else:
+            await store.drop()
+
+    @asynccontextmanager
+    async def transaction(self, store: StorageBackend) -> AsyncIterator[Any]:  # type: ignore[override]
+        """A transaction on a connection of its own."""
+        assert isinstance(store, SqliteStorageBackend)
+        engine = create_async_engine(store.url.set(drivername="sqlite+aiosqlite"))
+        try:
+            async with engine.begin() as connection:
+                yield connection
+        finally:
+            await engine.dispose()
+
+    @asynccontextmanager
+    async def open_golden(self, namespace: str, clock: Clock) -> AsyncIterator[StorageBackend]:  # type: ignore[override]
+        """The file that version 1 of the tables wrote."""
+        golden = importlib.resources.files(__package__) / "golden" / "sqlite-1.sql"
+        path = Path(self.folder) / f"{namespace}-golden.db"
+        connection = sqlite3.connect(path)
+        try:
+            connection.executescript(golden.read_text(encoding="utf-8"))
+        finally:
+            connection.close()
+        try:
+            async with open_storage(f"sqlite:///{path}?namespace=golden") as store:
+                yield store
+        finally:
+            path.unlink()
+
+
+def _with_namespace(template: str) -> str:
+    """The URL with the option that keeps namespaces apart."""
+    if make_url(template).database in {None, "", ":memory:"}:
+        return f"sqlite:///{PLACEHOLDER}?mode=memory"
+    return f"{template}{'&' if '?' in template else '?'}namespace={PLACEHOLDER}"
