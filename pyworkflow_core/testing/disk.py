@@ -7,7 +7,7 @@ in C writes by itself, as SQLite does, is not; a subject that has such a store o
 
 from __future__ import annotations
 
-import _pyio
+import _pyio  # type: ignore[import-not-found]
 import builtins
 import contextlib
 import errno

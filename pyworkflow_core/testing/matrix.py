@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from ..storage import StorageBackend
+from .broken import LawBroken, NotChecked
 from .clock import Clock
 from .faulty import (
     lines_reading,
@@ -30,6 +31,9 @@ from .faulty.nothing import DoNothing
 from .hosts.lines import LinesStore
 from .hosts.subjects import LinesSubject, RamSubject, TcpSubject
 from .hosts.tcp import TcpStore
+from .laws.registry import Check, all_checks
+from .profiles import PROFILES
+from .runner import applies, look_at, make_check
 from .subject import Files, Subject
 
 
@@ -239,6 +243,27 @@ def make_subject(store: type[StorageBackend]) -> type[Subject]:
     if issubclass(store, LinesStore | TcpStore):
         base = LinesSubject if issubclass(store, LinesStore) else TcpSubject
     return type(store.__name__, (base,), {"store": store, "__module__": __name__})
+
+
+def hear(fault: Fault, *, profile: str = "quick", seed: int = 0) -> list[str]:
+    """What the checks of the fault's law say of it; nothing if it survives."""
+    subject = _SUBJECTS[fault.store.__name__]()
+    try:
+        capabilities = look_at(subject).capabilities
+        checks = [c for c in all_checks() if c.law == fault.law and applies(c, capabilities)]
+        return [said for check in checks if (said := _hear_check(check, subject, profile, seed))]
+    finally:
+        subject.remove_folder()
+
+
+def _hear_check(check: Check, subject: Subject, profile: str, seed: int) -> str:
+    try:
+        make_check(check, subject, PROFILES[profile], seed)
+    except LawBroken as error:
+        return error.said
+    except NotChecked:
+        pass
+    return ""
 
 
 class NothingSubject(Subject):

@@ -212,8 +212,8 @@ class LeavesItsTask(RamStore):
         self._looking = asyncio.ensure_future(self._look_for_news())
 
     async def _look_for_news(self) -> None:
-        while True:
-            await asyncio.sleep(1)
+        await asyncio.sleep(60)
+        await self._look_for_news()
 
 
 class ForgetsGraves(RamStore):

@@ -58,7 +58,7 @@ async def a_deletion_that_was_acknowledged_survives_a_kill(place: Place) -> None
     same(await store.read("gone"), [], "after kill -9, read of a run whose deletion was acknowledged")
     same(await store.get("gone"), None, "after kill -9, record of a run whose deletion was acknowledged")
     kept = grown("kept")
-    same(await store.commit(kept), committed(kept), "after kill -9, submitting what the process had committed")
+    same(await store.commit(kept), committed(kept), "after kill -9, resubmitting what was committed")
 
 
 @proves(42, seconds=900)

@@ -11,7 +11,7 @@ from ...storage import Append, Claim, LeaseChange, RunQuery, StorageBackend
 from ..appends import after, created
 from ..broken import LawBroken, same
 from ..place import Place
-from .given import due_run, given, ids, take, take_one
+from .given import due_run, given, take_one
 from .registry import proves
 
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]
@@ -35,14 +35,23 @@ ODD_TEXT = (
 ODD_NUMBERS = (-(2**70), -(2**63), -1, 0, 2**53 + 1, 2**63 - 1, 2**63, 2**70)
 
 
-async def survives(store: StorageBackend, calls: list[Call]) -> None:
-    """Make the calls; each may answer, or raise an error that its documentation names."""
+async def survives(store: StorageBackend, calls: list[Call], *, values: bool = False) -> None:
+    """Make the calls; each may answer, or raise an error that its documentation names.
+
+    Args:
+        store: where.
+        calls: the calls.
+        values: whether a plain ValueError is such an error. Its subclasses are not: they are
+            what a codec or a driver raised.
+    """
     for method, arguments, options in calls:
         try:
             await getattr(store, method)(*arguments, **options)
-        except (WorkflowError, ValueError, NotImplementedError):
+        except (WorkflowError, NotImplementedError):
             continue
         except Exception as error:
+            if values and type(error) is ValueError:
+                continue
             given_as = ", ".join([*map(repr, arguments), *[f"{k}={v!r}" for k, v in options.items()]])
             said = f"{method}({given_as}) raised {type(error).__name__}: {error}"
             raise LawBroken(said[:1000]) from error
@@ -112,7 +121,6 @@ async def is_unharmed(place: Place, store: StorageBackend) -> None:
     same(await store.read("a"), list(first.events), "read of a run, after the calls")
     same(await store.get("a"), first.record, "get of a run, after the calls")
     same([r.run_id for r in (await store.find()).records], ["a"], "find of all runs, after the calls")
-    same(ids(await take(place, store)), ["a"], "claim of due runs, after the calls")
     await given(store, after(first.record))
 
 
@@ -132,7 +140,7 @@ async def odd_numbers_raise_documented_errors_only(place: Place) -> None:
     store = await place.open()
     await given(store, due_run(place, "a"))
     for number in ODD_NUMBERS:
-        await survives(store, calls_with_number(number))
+        await survives(store, calls_with_number(number), values=True)
     await is_unharmed(place, store)
 
 
@@ -144,8 +152,8 @@ async def odd_claims_raise_documented_errors_only(place: Place) -> None:
     claim = await take_one(place, store, "a")
     for text in ODD_TEXT:
         await survives(store, calls_with_claim(claim, text))
-    await survives(store, [("extend", (claim, number), {}) for number in ODD_NUMBERS])
-    same(await store.release(claim), True, "release by the holder, after the calls")
+    extends: list[Call] = [("extend", (claim, number), {}) for number in ODD_NUMBERS]
+    await survives(store, extends, values=True)
     await is_unharmed(place, store)
 
 
@@ -157,9 +165,10 @@ async def odd_appends_raise_documented_errors_only(place: Place) -> None:
     await given(store, first)
     for text in ("", "\0", "\ud800", "x" * 256):
         calls: list[Call] = [("commit", ([append],), {}) for append in odd_appends(after(first.record), text)]
-        await survives(store, calls)
+        await survives(store, calls, values=True)
     if not store.capabilities.transactions:
-        await survives(store, [("commit", ([after(first.record)],), {"within": object()})])
+        within: Call = ("commit", ([after(first.record)],), {"within": object()})
+        await survives(store, [within], values=True)
     await is_unharmed(place, store)
 
 
@@ -170,7 +179,7 @@ async def times_far_away_raise_documented_errors_only(place: Place) -> None:
     for n, time in enumerate((-(2**63), -(2**53) - 1, 2**53 + 1, 2**63 - 1)):
         lease = LeaseChange("t", "x", time)
         runs = [created(f"c{n}", at=time), created(f"w{n}", wake_at=time), created(f"l{n}", lease=lease)]
-        await survives(store, [("commit", ([run],), {}) for run in runs])
+        await survives(store, [("commit", ([run],), {}) for run in runs], values=True)
         for run in runs:
             if await store.get(run.run_id) is not None:
                 same(await store.get(run.run_id), run.record, f"get of a run with a time of {time}")

@@ -288,5 +288,3 @@ def may_have(answer: Answer | Exception) -> tuple[int, ...]:
 def type_of(error: int, times: int | None) -> str:
     """A failure in words."""
     return ("ENOSPC" if error == ENOSPC else "EIO") + (", once" if times else "")
-
-

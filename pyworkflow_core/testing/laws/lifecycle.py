@@ -54,9 +54,8 @@ async def a_closed_handle_refuses_every_call(place: Place) -> None:
         holds(store.closed, "a handle that was closed does not say so")
         for name, call in every_call(store, claim).items():
             await raises(StorageClosed, call(), f"{name} on a closed handle")
-    same(await other.get("a"), claim.record, "get on another handle")
+    same(await other.read("a"), list(due_run(place, "a").events), "read on another handle")
     await given(other, after(claim.record))
-    same(await other.release(claim), True, "release on another handle")
 
 
 @proves(52)
@@ -103,7 +102,6 @@ CYCLES = 12
 
 def count_resources() -> dict[str, int]:
     """How many tasks, threads and open descriptors there are; without what the system does not tell."""
-    gc.collect()
     counts = {"tasks": len(asyncio.all_tasks()), "threads": threading.active_count()}
     for folder in ("/proc/self/fd", "/dev/fd"):
         with suppress(OSError):
@@ -123,7 +121,7 @@ async def what_grew(before: dict[str, int]) -> dict[str, int]:
     return grown
 
 
-async def open_use_and_close(place: Place, run_id: str) -> None:
+async def open_use_and_close(place: Place, run_id: str) -> StorageBackend:
     """A handle's whole life, with a call of nearly every method."""
     store = await place.open()
     await given(store, due_run(place, run_id))
@@ -136,22 +134,24 @@ async def open_use_and_close(place: Place, run_id: str) -> None:
     if store.capabilities.push:
         await store.wait(0)
     await place.close(store)
+    return store
 
 
 @proves(54)
 async def handles_that_come_and_go_leave_nothing(place: Place) -> None:
     """Opened, used and closed again and again, handles leave no task, thread or descriptor behind."""
-    for n in range(3):
-        await open_use_and_close(place, f"warm{n}")
+    closed = [await open_use_and_close(place, f"warm{n}") for n in range(3)]
+    gc.collect()
     before = count_resources()
-    for n in range(CYCLES):
-        await open_use_and_close(place, f"r{n}")
+    # The closed handles are kept: what only the garbage collector ends is left behind, too.
+    closed += [await open_use_and_close(place, f"r{n}") for n in range(CYCLES)]
     same(await what_grew(before), {}, f"what grew over {CYCLES} lives of a handle")
 
 
-async def open_and_wait(place: Place) -> None:
+async def open_and_wait(place: Place, opened: list[StorageBackend]) -> None:
     """Open a handle, use it and stay."""
     async with place.subject.open(place.namespace, place.clock) as store:
+        opened.append(store)
         await store.get("a")
         await asyncio.sleep(3600)
 
@@ -159,11 +159,11 @@ async def open_and_wait(place: Place) -> None:
 @proves(54)
 async def opens_that_are_cancelled_leave_nothing(place: Place) -> None:
     """An open that is cancelled on its way leaves nothing behind, and the next one works."""
-    for n in range(3):
-        await open_use_and_close(place, f"warm{n}")
+    opened = [await open_use_and_close(place, f"warm{n}") for n in range(3)]
+    gc.collect()
     before = count_resources()
     for n in range(CYCLES):
-        opening = asyncio.create_task(open_and_wait(place))
+        opening = asyncio.create_task(open_and_wait(place, opened))
         for _ in range(n):
             await asyncio.sleep(0 if n % 2 else 0.001)
         opening.cancel()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...storage import Conflict, RunQuery, StorageBackend
+from ...storage import RunQuery, StorageBackend
 from ..appends import after
 from ..broken import same
 from ..place import Place
@@ -76,7 +76,7 @@ async def a_claim_counts_in_its_namespace_only(place: Place) -> None:
     stores = await open_neighbours(place)
     for store in stores:
         await given(store, due_run(place, "a"))
-    claims = [await take_one(place, store, "a") for store in stores]
+    claims = [await take_one(place, store, "a", owner=f"worker {n}") for n, store in enumerate(stores)]
     later = place.now + 900 * place.unit
     for store in stores[1:]:
         same(await store.extend(claims[0], later), False, "extend by a claim of another namespace")
@@ -95,7 +95,7 @@ async def a_delete_stays_in_its_namespace(place: Place) -> None:
         await given(store, run)
     for n, store in enumerate(stores[:-1]):
         await store.delete("a", expected=1)
-        same(await store.commit([run]), [Conflict("a", 0)], "an append to a deleted run")
+        same(await store.read("a"), [], "read of a run that was deleted")
         for other in stores[n + 1 : -1]:
             same(await other.read("a"), list(run.events), "read after a delete in another namespace")
             same((await other.find()).records, [run.record], "find after a delete in another namespace")

@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from pyworkflow_file.conformance import FileSubject
-
 from pyworkflow_core.storage import Answer, Append, StorageBackend
 from pyworkflow_core.testing import Clock
 from pyworkflow_file import FileStorageBackend
+from pyworkflow_file.conformance import FileSubject
 from pyworkflow_file.heads import Heads
 from pyworkflow_file.index import Index
 from pyworkflow_file.lines import encode_append
