@@ -22,6 +22,6 @@ sqlite = _Sql(
         example="sqlite:////var/lib/myapp/workflows.db",
         extra="sqlite",
         drivers=("sqlalchemy",),
-        
+        conformance="pyworkflow_sql.conformance:SqliteSubject",
     )
 )

@@ -96,9 +96,7 @@ class SqlStorageBackend(StorageBackend):
     async def _claim(
         self, owner: str, now: int, lease: int, limit: int, queues: tuple[str, ...] | None, run_id: str | None
     ) -> list[Claim]:
-        return await self._transact(
-            lambda: scripts.claim(self._s, owner, now, lease, limit, queues, run_id)
-        )
+        return await self._transact(lambda: scripts.claim(self._s, owner, now, lease, limit, queues, run_id))
 
     async def _extend(self, claim: Claim, until: int) -> bool:
         return await self._transact(lambda: scripts.move_lease(self._s, claim, until))

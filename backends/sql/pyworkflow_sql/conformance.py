@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.resources
+import gzip
 import os
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +19,8 @@ from pyworkflow_core.testing import Clock, UrlSubject
 from pyworkflow_core.testing.subject import PLACEHOLDER
 
 from .sqlite import SqliteStorageBackend
+
+GOLDEN = Path(__file__).with_name("golden")
 
 
 class SqliteSubject(UrlSubject):
@@ -44,7 +45,7 @@ class SqliteSubject(UrlSubject):
             await store.drop()
 
     @asynccontextmanager
-    async def transaction(self, store: StorageBackend) -> AsyncIterator[Any]:  # type: ignore[override]
+    async def transaction(self, store: StorageBackend) -> AsyncIterator[Any]:
         """A transaction on a connection of its own."""
         assert isinstance(store, SqliteStorageBackend)
         engine = create_async_engine(store.url.set(drivername="sqlite+aiosqlite"))
@@ -55,15 +56,10 @@ class SqliteSubject(UrlSubject):
             await engine.dispose()
 
     @asynccontextmanager
-    async def open_golden(self, namespace: str, clock: Clock) -> AsyncIterator[StorageBackend]:  # type: ignore[override]
+    async def open_golden(self, namespace: str, clock: Clock) -> AsyncIterator[StorageBackend]:
         """The file that version 1 of the tables wrote."""
-        golden = importlib.resources.files(__package__) / "golden" / "sqlite-1.sql"
         path = Path(self.folder) / f"{namespace}-golden.db"
-        connection = sqlite3.connect(path)
-        try:
-            connection.executescript(golden.read_text(encoding="utf-8"))
-        finally:
-            connection.close()
+        path.write_bytes(gzip.decompress((GOLDEN / "sqlite-1.db.gz").read_bytes()))
         try:
             async with open_storage(f"sqlite:///{path}?namespace=golden") as store:
                 yield store

@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec import Struct
 from sqlalchemy import Dialect, insert, select
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.schema import CreateIndex, CreateTable, DropTable
 
 from pyworkflow_core.errors import ConfigurationError, UnsupportedSchema
 
@@ -109,6 +109,12 @@ def migrate(
             update = tables.facts.update().where(tables.facts.c.name == name).values(value=now[name])
             yield Call(Statement(update, dialect))
     return now
+
+
+def drop(tables: Tables, dialect: Dialect) -> Script[None]:
+    """Remove the tables, with everything in them."""
+    for table in (tables.facts, tables.events, tables.runs):
+        yield Call(Statement(DropTable(table, if_exists=True), dialect))
 
 
 def _note(tables: Tables, dialect: Dialect, facts: dict[str, str]) -> Script[None]:

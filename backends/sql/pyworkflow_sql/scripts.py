@@ -194,7 +194,8 @@ def claim(
     records = [read_record(row) for row in found]
     claims = [Claim(r.run_id, owner, secrets.token_hex(8), until, r) for r in records]
     leases = [
-        {"of_run": c.run_id, "new_token": c.token, "new_owner": owner, "new_lease_until": until} for c in claims
+        {"of_run": c.run_id, "new_token": c.token, "new_owner": owner, "new_lease_until": until}
+        for c in claims
     ]
     yield Call(s.lease_run, leases)
     return claims
@@ -282,7 +283,9 @@ def feed(s: Statements, tag: str, after: str | None, limit: int) -> Script[FeedP
     elif place:
         ((last,),) = yield Call(s.fact, {"name": "position"})
         if place > int(last):
-            raise FeedPositionLost(f"{after!r} is ahead of the feed, as after a restore; begin again with None")
+            raise FeedPositionLost(
+                f"{after!r} is ahead of the feed, as after a restore; begin again with None"
+            )
     return FeedPage([Event(text(r[1]), r[2], text(r[3]), bytes(r[4])) for r in rows], f"{tag}.{place}")
 
 

@@ -24,7 +24,7 @@ from pyworkflow_core.storage import Answer, Append, Capabilities, Page, RunQuery
 
 from . import scripts
 from .backend import MakeScript, SqlStorageBackend
-from .migrate import Layout, check, is_current, look, migrate
+from .migrate import Layout, check, drop, is_current, look, migrate
 from .options import SqliteOptions
 from .schema import make_tables
 from .scripts import Call, Script
@@ -102,6 +102,11 @@ class SqliteStorageBackend(SqlStorageBackend):
         if is_current(facts):
             return facts  # somebody was faster
         return (yield from migrate(facts, self.options.namespace, self._dialect, feed=self.options.feed))
+
+    async def drop(self) -> None:
+        """Remove the namespace's tables with all runs in them. Handles that are open fail from then on."""
+        await self._ready()
+        await self._transact(lambda: drop(self._s.tables, self._dialect))
 
     async def _close(self) -> None:
         database, self._database = self._database, None

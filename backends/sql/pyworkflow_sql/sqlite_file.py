@@ -96,7 +96,9 @@ class Database:
     def _set_mode(self, connection: sqlite3.Connection) -> None:
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
-            raise StorageUnavailable(f"SQLite cannot use a write-ahead log for {self.path}, but only {mode!r}")
+            raise StorageUnavailable(
+                f"SQLite cannot use a write-ahead log for {self.path}, but only {mode!r}"
+            )
 
     def close(self) -> None:
         """Close every connection, and end the threads once they have done what they were given."""

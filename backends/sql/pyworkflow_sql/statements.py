@@ -62,7 +62,7 @@ class Statement:
         self.names: tuple[str, ...] = tuple(getattr(compiled, "positiontup", None) or ())
         binds = getattr(compiled, "binds", {})
         self._given = {name: bind.value for name, bind in binds.items() if not bind.required}
-        self.returns = not (core.is_dml and not getattr(core, "_returning", ()))  # type: ignore[attr-defined]
+        self.returns = not (core.is_dml and not getattr(core, "_returning", ()))
 
     def bind(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
         """The parameters in the driver's order."""
@@ -129,10 +129,7 @@ class Statements:
             ids = [_word(f"id{n}") for n in range(count)]
             wanted = runs.run_id == ids[0] if count == 1 else runs.run_id.in_(ids)
             return (
-                select(*[runs[name] for name in LOCKED])
-                .where(wanted)
-                .order_by(runs.run_id)
-                .with_for_update()
+                select(*[runs[name] for name in LOCKED]).where(wanted).order_by(runs.run_id).with_for_update()
             )
 
         return self.keep(build_lock_runs, count)
@@ -203,9 +200,7 @@ class Statements:
                 later = select(func.min(runs.queue)).where(
                     runs.due_at.is_not(None), runs.queue > names.c.queue
                 )
-                names = names.union_all(
-                    select(later.scalar_subquery()).where(names.c.queue.is_not(None))
-                )
+                names = names.union_all(select(later.scalar_subquery()).where(names.c.queue.is_not(None)))
             else:
                 given = [select(_word(f"queue{n}").label("queue")) for n in range(queues)]
                 names = union_all(*given).cte("names") if queues > 1 else given[0].cte("names")
@@ -277,12 +272,14 @@ class Statements:
     # ---- listing -------------------------------------------------------------------
 
     def find(self, filters: Sequence[str], statuses: int, behind: bool) -> Statement:
-        """The names of `filters`, ``status0, …``, ``created, run_id``, ``limit``: newest first, then by id."""
+        """The names of `filters`, ``status0, …``, ``created, run_id``, ``limit``: newest first, then id."""
 
         def build_find(filters: Sequence[str], statuses: int, behind: bool) -> ClauseElement:
             runs = self.tables.runs.c
             tests: list[ColumnElement[bool]] = [runs.created_at.is_not(None)]
-            tests += [runs[name] == _word(name) for name in ("workflow", "queue", "parent") if name in filters]
+            tests += [
+                runs[name] == _word(name) for name in ("workflow", "queue", "parent") if name in filters
+            ]
             if statuses == 1:
                 tests.append(runs.status == _word("status0"))
             elif statuses > 1:
@@ -332,4 +329,3 @@ def _number(name: str) -> Any:
 
 def _new(column: Any) -> Any:
     return bindparam(f"new_{column.name}", type_=column.type)
-
