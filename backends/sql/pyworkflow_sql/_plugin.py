@@ -25,3 +25,14 @@ sqlite = _Sql(
         conformance="pyworkflow_sql.conformance:SqliteSubject",
     )
 )
+
+postgresql = _Sql(
+    BackendInfo(
+        open="pyworkflow_sql.postgresql:open_url",
+        summary="a schema of a PostgreSQL database, shared by workers on many machines",
+        example="postgresql://user:password@host/database",
+        extra="postgresql",
+        drivers=("sqlalchemy", "greenlet", "asyncpg"),
+        conformance="pyworkflow_sql.conformance:PostgresqlSubject",
+    )
+)

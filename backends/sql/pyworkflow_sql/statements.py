@@ -17,8 +17,10 @@ from sqlalchemy import (
     ClauseElement,
     ColumnElement,
     Dialect,
+    Select,
     and_,
     bindparam,
+    column,
     delete,
     func,
     insert,
@@ -193,38 +195,32 @@ class Statements:
         """
 
         def build_levels(queues: int | None) -> ClauseElement:
-            runs = self.tables.runs.alias("r").c
-            if queues is None:
-                start = select(func.min(runs.queue).label("queue")).where(runs.due_at.is_not(None))
-                names = start.cte("names", recursive=True)
-                later = select(func.min(runs.queue)).where(
-                    runs.due_at.is_not(None), runs.queue > names.c.queue
-                )
-                names = names.union_all(select(later.scalar_subquery()).where(names.c.queue.is_not(None)))
-            else:
-                given = [select(_word(f"queue{n}").label("queue")) for n in range(queues)]
-                names = union_all(*given).cte("names") if queues > 1 else given[0].cte("names")
-            first = select(func.min(runs.priority)).where(
-                runs.due_at.is_not(None), runs.queue == names.c.queue
-            )
-            level = (
-                select(names.c.queue, first.scalar_subquery().label("priority"))
-                .where(names.c.queue.is_not(None))
-                .cte("level", recursive=True)
-            )
-            following = select(func.min(runs.priority)).where(
-                runs.due_at.is_not(None), runs.queue == level.c.queue, runs.priority > level.c.priority
-            )
-            level = level.union_all(
-                select(level.c.queue, following.scalar_subquery()).where(level.c.priority.is_not(None))
-            )
-            return (
-                select(level.c.queue, level.c.priority)
-                .where(level.c.priority.is_not(None))
-                .order_by(level.c.priority)
-            )
+            return self._levels(queues).order_by(column("priority"))
 
         return self.keep(build_levels, queues)
+
+    def _levels(self, queues: int | None) -> Select[Any]:
+        runs = self.tables.runs.alias("r").c
+        if queues is None:
+            start = select(func.min(runs.queue).label("queue")).where(runs.due_at.is_not(None))
+            names = start.cte("names", recursive=True)
+            later = select(func.min(runs.queue)).where(runs.due_at.is_not(None), runs.queue > names.c.queue)
+            names = names.union_all(select(later.scalar_subquery()).where(names.c.queue.is_not(None)))
+        else:
+            given = [select(_word(f"queue{n}").label("queue")) for n in range(queues)]
+            names = union_all(*given).cte("names") if queues > 1 else given[0].cte("names")
+        lowest = select(func.min(runs.priority)).where(runs.due_at.is_not(None))
+        first = lowest.where(runs.queue == names.c.queue)
+        level = (
+            select(names.c.queue, first.scalar_subquery().label("priority"))
+            .where(names.c.queue.is_not(None))
+            .cte("level", recursive=True)
+        )
+        following = lowest.where(runs.queue == level.c.queue, runs.priority > level.c.priority)
+        level = level.union_all(
+            select(level.c.queue, following.scalar_subquery()).where(level.c.priority.is_not(None))
+        )
+        return select(level.c.queue, level.c.priority).where(level.c.priority.is_not(None))
 
     @cached_property
     def due_runs(self) -> Statement:
