@@ -15,6 +15,8 @@ from ..payloads import WorkflowResumed, WorkflowStarted, WorkflowSuspended
 from ..record import RunRecord, evolve
 from ..storage import Append, LeaseChange
 
+_NO_TEXT = '{"x":""}'
+
 
 def noted(data: str = "{}", *, at: int = 0) -> bytes:
     """The body of an event of an application's own type, which changes nothing but the head.
@@ -24,6 +26,11 @@ def noted(data: str = "{}", *, at: int = 0) -> bytes:
         at: when, in microseconds since 1970.
     """
     return encode_body(UnknownPayload("laws.noted", Raw(data.encode())), at)
+
+
+def noted_of(size: int) -> bytes:
+    """The body of such an event that has exactly so many bytes."""
+    return noted(f'{{"x":"{"x" * (size - len(noted(_NO_TEXT)))}"}}')
 
 
 def created(

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Coroutine
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..record import RunRecord
 from ..storage import Answer, Append, StorageBackend, Unknown
+from .broken import LawBroken
 
 if TYPE_CHECKING:
     from .place import Place
 
+T = TypeVar("T")
+
 _TRIES = 20
+_PATIENCE = 10.0
 
 
 async def event_ids(store: StorageBackend, run_id: str) -> list[str]:
@@ -64,3 +71,32 @@ async def settled(store: StorageBackend, append: Append) -> Answer:
         if not isinstance(answer, Unknown):
             break
     return answer
+
+
+async def outcome(store: StorageBackend, append: Append) -> str:
+    """What one append is answered, as the name of the answer: ``Committed``, ``Conflict`` or ``Refused``."""
+    return type(await settled(store, append)).__name__
+
+
+async def promptly(call: Awaitable[T], said: str) -> T:
+    """Await a call that could hang for ever; far more time is given than it can need.
+
+    Raises:
+        LawBroken: it did not come back.
+    """
+    try:
+        return await asyncio.wait_for(call, _PATIENCE)
+    except TimeoutError as error:
+        raise LawBroken(f"{said}: no answer within {_PATIENCE:.0f} s") from error
+
+
+@asynccontextmanager
+async def meanwhile(call: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
+    """Let a call go on while the block runs, and wait for it; cancel it if the block raises."""
+    task = asyncio.ensure_future(call)
+    try:
+        yield task
+        await task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

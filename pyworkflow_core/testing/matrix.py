@@ -19,6 +19,7 @@ from .faulty import (
     lines_reading,
     lines_writing,
     ram_appends,
+    ram_arguments,
     ram_claims,
     ram_events,
     ram_feed,
@@ -33,7 +34,7 @@ from .hosts.subjects import LinesSubject, RamSubject, TcpSubject
 from .hosts.tcp import TcpStore
 from .laws.registry import Check, all_checks
 from .profiles import PROFILES
-from .runner import applies, look_at, make_check
+from .runner import applies, make_check
 from .subject import Files, Subject
 
 
@@ -74,7 +75,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(ram_appends.StopsAtTheFirstConflict, 7),
     Fault(ram_appends.SortsItsAnswers, 7),
     Fault(ram_appends.AppendsWhatIsMissing, 7),
-    Fault(ram_handles.AcceptsNothing, 8),
+    Fault(ram_races.ShowsEventsOneByOne, 7),
+    Fault(ram_arguments.AcceptsNothing, 8),
     Fault(ram_events.IncludesAfter, 9),
     Fault(ram_events.CutsBeforeSkipping, 9),
     Fault(ram_events.HandsOutItsLog, 10),
@@ -83,6 +85,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(ram_events.FoldsCase, 11),
     Fault(ram_events.NormalisesIds, 11),
     Fault(ram_events.ReadsByPrefix, 11),
+    Fault(ram_events.MakesPathsOfIds, 11),
     Fault(ram_appends.NeverRecognises, 12),
     Fault(ram_appends.RecognisesOnlyTheLast, 12),
     Fault(ram_appends.AnswersThePresentHead, 12),
@@ -101,7 +104,6 @@ FAULTS: tuple[Fault, ...] = (
     Fault(ram_races.CountsNothingAsDone, 16),
     Fault(ram_races.CleansUpTheWinner, 16),
     Fault(ram_races.WritesTheWholeLog, 16),
-    Fault(ram_races.ShowsEventsOneByOne, 17),
     Fault(ram_races.ReadsFromReplicas, 17),
     Fault(ram_races.StaysHalfDone, 18),
     Fault(ram_races.KeepsTheLock, 18),
@@ -189,19 +191,19 @@ FAULTS: tuple[Fault, ...] = (
     Fault(tcp_clients.SaysItIsUnavailable, 45),
     Fault(tcp_clients.LosesWhatItAcknowledged, 46),
     Fault(tcp_clients.AnswersFromTheBuffer, 46),
-    Fault(ram_handles.AcceptsAnyId, 47),
-    Fault(ram_handles.ReadsAnyId, 47),
+    Fault(ram_arguments.AcceptsAnyId, 47),
+    Fault(ram_arguments.ReadsAnyId, 47),
     Fault(ram_events.TakesIdsForPatterns, 47),
     Fault(ram_events.CutsIds, 47),
     Fault(ram_events.StripsIds, 47),
-    Fault(ram_events.MakesPathsOfIds, 47),
-    Fault(ram_handles.RaisesForTheOversized, 48),
-    Fault(ram_handles.StoresTheOversized, 48),
-    Fault(ram_handles.RefusesTheNeighbours, 48),
-    Fault(ram_handles.StoresTheStart, 48),
-    Fault(ram_handles.TakesTextForBytes, 49),
-    Fault(ram_handles.TakesZeroForAll, 50),
-    Fault(ram_handles.CountsFromTheEnd, 50),
+    Fault(ram_arguments.RaisesForTheOversized, 48),
+    Fault(ram_arguments.StoresTheOversized, 48),
+    Fault(ram_arguments.RefusesTheNeighbours, 48),
+    Fault(ram_arguments.StoresTheStart, 48),
+    Fault(ram_events.DecodesLeniently, 49),
+    Fault(ram_arguments.MakesTextOfAttributes, 49),
+    Fault(ram_arguments.TakesZeroForAll, 50),
+    Fault(ram_arguments.CountsFromTheEnd, 50),
     Fault(ram_events.DropsUnknownTypes, 51),
     Fault(ram_events.LowersVersions, 51),
     Fault(ram_handles.ClosesOnce, 52),
@@ -227,8 +229,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(ram_claims.RestoresTheWakeTime, 58),
     Fault(ram_claims.BreaksLeasesFromOutside, 58),
     Fault(ram_claims.LosesWakeUpsOfTheLeased, 58),
-    Fault(ram_handles.AcceptsARunTwice, 59),
-    Fault(ram_handles.TakesTheLastOfARun, 59),
+    Fault(ram_arguments.AcceptsARunTwice, 59),
+    Fault(ram_arguments.TakesTheLastOfARun, 59),
     Fault(ram_feed.WritesAtOnce, 60),
     Fault(ram_feed.CommitsInParts, 60),
     Fault(ram_feed.ForgetsWhatIsHeld, 60),
@@ -249,8 +251,7 @@ def hear(fault: Fault, *, profile: str = "quick", seed: int = 0) -> list[str]:
     """What the checks of the fault's law say of it; nothing if it survives."""
     subject = _SUBJECTS[fault.store.__name__]()
     try:
-        capabilities = look_at(subject).capabilities
-        checks = [c for c in all_checks() if c.law == fault.law and applies(c, capabilities)]
+        checks = [c for c in all_checks() if c.law == fault.law and applies(c, fault.store.capabilities)]
         return [said for check in checks if (said := _hear_check(check, subject, profile, seed))]
     finally:
         subject.remove_folder()

@@ -63,6 +63,13 @@ class CutsLongBodies(RamStore):
         return replace(event, body=event.body[:65535])
 
 
+class DecodesLeniently(RamStore):
+    """Decodes bodies with a replacement character for whatever is no UTF-8."""
+
+    def _keep_event(self, event: Event) -> Event:
+        return replace(event, body=event.body.decode(errors="replace").encode())
+
+
 class NumbersByTable(RamStore):
     """Numbers events by the counter of the table that all runs share."""
 

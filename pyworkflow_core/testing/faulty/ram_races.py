@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
+from ...errors import StorageUnavailable
 from ...events import Event
 from ...record import RunRecord
-from ...storage import Answer, Append
+from ...storage import Answer, Append, Conflict
 from ..hosts.ram import RamStore
 from ..hosts.state import Run, State
 from .locked import LockedStore
@@ -28,7 +29,7 @@ class LooksBeforeItLocks(RamStore):
 
 
 class TrustsItsOwnHeads(RamStore):
-    """Keeps heads in the handle, and compares with those."""
+    """Remembers the heads that it has seen, and compares with those."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -37,7 +38,10 @@ class TrustsItsOwnHeads(RamStore):
     def _decide(self, state: State, append: Append) -> Answer | None:
         if self._heads.get(append.run_id) == append.expected:
             return None
-        return super()._decide(state, append)
+        answer = super()._decide(state, append)
+        if isinstance(answer, Conflict):
+            self._heads[append.run_id] = answer.head
+        return answer
 
     def _apply(self, state: State, append: Append) -> None:
         super()._apply(state, append)
@@ -87,14 +91,18 @@ class WritesTheWholeLog(RamStore):
 
 
 class CreatesUnchecked(RamStore):
-    """Looks whether there is such a run, and creates it a moment later."""
+    """Looks whether there is such a run, and writes a new one over whatever is there a moment later."""
 
     async def _commit(self, appends: Sequence[Append], within: Any) -> list[Answer]:
         new = {a.run_id for a in appends if self._run(self._state, a.run_id) is None and a.expected == 0}
+        if within is not None or not new:
+            return await super()._commit(appends, within)
         await asyncio.sleep(0)
         for run_id in new:
             self._state.runs.pop(run_id, None)
-        return await super()._commit(appends, within)
+        answers = [self._put(self._state, append) for append in appends]
+        self._tell_waiters(appends, answers)
+        return answers
 
 
 class RecordsLater(LockedStore):
@@ -109,7 +117,8 @@ class RecordsLater(LockedStore):
             return answer
         run = self._find_or_make(append)
         self._add_events(self._state, run, append)
-        await asyncio.sleep(0)
+        for _ in range(3):
+            await asyncio.sleep(0)
         self._set_record(run, append.record)
         if append.lease is not None:
             self._change_lease(run, append.lease)
@@ -160,7 +169,10 @@ class KeepsTheLock(RamStore):
         self._busy = asyncio.Lock()
 
     async def _commit(self, appends: Sequence[Append], within: Any) -> list[Answer]:
-        await self._busy.acquire()
+        try:
+            await asyncio.wait_for(self._busy.acquire(), 0.5)
+        except TimeoutError as error:
+            raise StorageUnavailable("another commit is under way") from error
         answers = await super()._commit(appends, within)
         self._busy.release()
         return answers

@@ -8,9 +8,9 @@ from collections.abc import Coroutine
 from typing import Any
 
 from ...storage import Committed, StorageBackend
-from ..appends import after, created, created_with, noted
+from ..appends import after, created, noted
 from ..broken import holds, same
-from ..looks import event_ids, head_of, settled
+from ..looks import event_ids, head_of, outcome, promptly, settled
 from ..place import Place
 from .registry import proves
 
@@ -21,58 +21,70 @@ TURNS = 10
 @proves(18)
 async def a_cancelled_append_is_made_or_is_not(place: Place) -> None:
     """Cancelled at any point, an append of three events leaves three or none, and can be submitted again."""
-    store, other = await place.open_many(2)
+    store = await place.open()
     append = created("a")
-    known: list[str] = []
+    await store.commit([append])
+    known = ["e1"]
     for turns, pause in await moments(place, store):
-        outcome = await cut_short(store.commit([append]), turns, pause)
-        hold_cancelled(outcome)
-        ids = [event.event_id for event in append.events]
-        seen = (await event_ids(other, "a"))[len(known) :]
-        holds(seen in ([], ids), f"an append of {ids} was cancelled, and {seen} of it is in the log")
-        head = append.record.head
-        same(await settled(store, append), Committed("a", head), "a cancelled append, submitted again")
-        known += ids
         append = after(append.record, noted(), noted(), noted())
-    same(await event_ids(other, "a"), known, "the log after appends that were cancelled and submitted again")
-    same(await head_of(store, "a"), len(known), "the record's head after that")
+        ids = [event.event_id for event in append.events]
+        hold_cancelled(await cut_short(store.commit([append]), turns, pause))
+        seen = (await promptly(event_ids(store, "a"), "a read after a cancelled append"))[len(known) :]
+        holds(seen in ([], ids), f"an append of {ids} was cancelled, and {seen} of it is in the log")
+        await promptly(settled(store, append), "a cancelled append, submitted again")
+        known += ids
+        same(await event_ids(store, "a"), known, "the log after a cancelled append was submitted again")
+    same(await head_of(store, "a"), len(known), "the record's head after cancelled appends")
 
 
 @proves(18)
 async def a_cancelled_commit_leaves_each_append_whole(place: Place) -> None:
     """Of a cancelled commit of many runs, each append is made or is not."""
-    store, other = await place.open_many(2)
-    for n, (turns, pause) in enumerate(await moments(place, store)):
-        appends = [created_with(f"r{n}.{k}", noted(), noted()) for k in range(4)]
+    store = await place.open()
+    appends = [created(f"r{k}") for k in range(4)]
+    await store.commit(appends)
+    known = ["e1"]
+    for turns, pause in await moments(place, store):
+        appends = [after(append.record, noted(), noted()) for append in appends]
+        ids = [event.event_id for event in appends[0].events]
         hold_cancelled(await cut_short(store.commit(appends), turns, pause))
         for append in appends:
-            seen = await event_ids(other, append.run_id)
+            seen = await promptly(event_ids(store, append.run_id), "a read after a cancelled commit")
+            whole = seen[len(known) :] in ([], ids)
             holds(
-                seen in ([], ["e1", "e2", "e3"]),
-                f"a commit of e1, e2, e3 was cancelled: {seen} is in the log",
+                whole, f"a commit of {ids} behind {known[-1]} was cancelled, and the log ends in {seen[-3:]}"
             )
-        answers = await store.commit(appends)
-        same(answers, [Committed(f"r{n}.{k}", 3) for k in range(4)], "a cancelled commit, made again")
+        await promptly(store.commit(appends), "a cancelled commit, made again")
+        known += ids
+        logs = [await event_ids(store, append.run_id) for append in appends]
+        same(logs, [known] * 4, "the logs after a cancelled commit was made again")
 
 
 @proves(18)
 async def a_cancelled_append_harms_no_other(place: Place) -> None:
     """Commits that are under way on the same handle are answered as if nothing had been cancelled."""
-    store, other = await place.open_many(2)
+    store = await place.open()
     append = created("a")
+    await store.commit([append])
     for n, (turns, pause) in enumerate(await moments(place, store)):
-        before = asyncio.ensure_future(store.commit([created(f"before{n}")]))
-        cut = asyncio.ensure_future(cut_short(store.commit([append]), turns, pause))
-        behind = asyncio.ensure_future(store.commit([created(f"behind{n}")]))
-        reading = asyncio.ensure_future(store.read(f"before{n}"))
-        same(await before, [Committed(f"before{n}", 1)], "a commit that began before one that was cancelled")
-        same(await behind, [Committed(f"behind{n}", 1)], "a commit that began after one that was cancelled")
-        await reading
-        hold_cancelled(await cut)
-        for name in (f"before{n}", f"behind{n}"):
-            same(await event_ids(other, name), ["e1"], "the log of a neighbour of a cancelled append")
-        same(await settled(store, append), Committed("a", n + 1), "the cancelled append, submitted again")
         append = after(append.record)
+        calls = asyncio.gather(
+            outcome(store, created(f"before{n}")),
+            cut_short(store.commit([append]), turns, pause),
+            outcome(store, created(f"behind{n}")),
+            store.read("a"),
+        )
+        before, cut, behind, _ = await promptly(calls, "calls at once, one of which was cancelled")
+        hold_cancelled(cut)
+        same(
+            (before, behind),
+            ("Committed", "Committed"),
+            "answers to commits before and behind a cancelled one",
+        )
+        logs = [await event_ids(store, name) for name in (f"before{n}", f"behind{n}")]
+        same(logs, [["e1"], ["e1"]], "the logs of the neighbours of a cancelled append")
+        await promptly(settled(store, append), "the cancelled append, submitted again")
+        same(await head_of(store, "a"), append.record.head, "the head after that")
 
 
 @proves(18)
@@ -86,13 +98,16 @@ async def a_cancelled_append_still_obeys_the_head(place: Place) -> None:
         mine = after(append.record, prefix="mine")
         rival = after(append.record, prefix="rival")
         hold_cancelled(await cut_short(store.commit([mine]), turns, pause))
-        answers = [await settled(other, rival), await settled(store, mine)]
+        answers = [
+            await promptly(settled(handle, one), "an append after a cancelled one")
+            for handle, one in ((other, rival), (store, mine))
+        ]
         winners = [a for a, got in zip((rival, mine), answers, strict=True) if isinstance(got, Committed)]
         same(len(winners), 1, f"winners of a cancelled append and its rival, which were answered {answers}")
         append = winners[0]
         expected.append(append.events[0].event_id)
         same(
-            await event_ids(other, "a"),
+            await event_ids(store, "a"),
             expected,
             "the log: of each cancelled append and its rival, the winner",
         )
@@ -105,15 +120,16 @@ async def a_handle_goes_on_after_cancelled_reads(place: Place) -> None:
     append = created("a")
     await store.commit([append])
     for turns, pause in await moments(place, store):
-        lease = place.unit
         hold_cancelled(await cut_short(store.read("a"), turns, pause))
         hold_cancelled(await cut_short(store.get("a"), turns, pause))
         hold_cancelled(await cut_short(store.find(), turns, pause))
-        hold_cancelled(await cut_short(store.claim(owner="x", now=place.now, lease=lease), turns, pause))
+        claim = store.claim(owner="x", now=place.now, lease=place.unit)
+        hold_cancelled(await cut_short(claim, turns, pause))
         append = after(append.record)
-        head = append.record.head
-        same(await settled(store, append), Committed("a", head), "an append after reads that were cancelled")
-        same(len(await event_ids(store, "a")), head, "the number of events read after that")
+        answer = await promptly(outcome(store, append), "an append after cancelled reads")
+        same(answer, "Committed", "an append after reads that were cancelled")
+        read = await promptly(event_ids(store, "a"), "a read after cancelled reads")
+        same(len(read), append.record.head, "the number of events read after that")
 
 
 async def moments(place: Place, store: StorageBackend) -> list[tuple[int, float]]:

@@ -7,6 +7,7 @@ import asyncio
 from msgspec import Struct
 
 from ...storage import Append, StorageBackend
+from ..appends import after, created
 from ..broken import holds, same
 from ..child_place import ChildPlace
 from ..histories import committed, count_stored, grown
@@ -42,6 +43,7 @@ async def what_was_acknowledged_survives_a_kill(place: Place) -> None:
             await check_survived(store, latest, "after kill -9, on a handle opened before")
         store = await place.reopen(store)
         await check_survived(store, latest, "after kill -9")
+        await settle(store, latest)
     await check_survived(store, killed, f"after {place.profile.kills} kills")
 
 
@@ -68,15 +70,26 @@ async def appending_goes_on_after_a_kill(place: Place) -> None:
     for number in range(max(1, place.profile.kills // 3)):
         killed = await kill_a_writer(place, store, f"k{number}")
         store = await place.reopen(store)
-        for run in killed:
-            count = await count_stored(store, run.history, "after kill -9")
-            again = run.history[max(0, count - 1) : count]
-            same(await store.commit(again), committed(again), "resubmitting the last append before kill -9")
-            further = run.history[count : count + 1]
-            same(await store.commit(further), committed(further), "the next append after kill -9")
-            run.acknowledged = run.begun = count + 1
+        further = [await next_append(store, run.history[0].run_id) for run in killed]
+        same(await store.commit(further), committed(further), "the next append of each run after kill -9")
         store = await place.reopen(store)
-        await check_survived(store, killed, "after a kill, an append and another opening")
+        for append in further:
+            events = await store.read(append.run_id, after=append.expected)
+            same(events, list(append.events), "what was appended after kill -9, after another opening")
+
+
+async def next_append(store: StorageBackend, run_id: str) -> Append:
+    """An append that fits to where the run stands."""
+    record = await store.get(run_id)
+    return created(run_id) if record is None else after(record, prefix="further")
+
+
+async def settle(store: StorageBackend, killed: list[Killed]) -> None:
+    """Resubmit what was begun and not acknowledged: it is committed, now or already."""
+    for run in killed:
+        unsettled = run.history[run.acknowledged : run.begun]
+        same(await store.commit(unsettled), committed(unsettled), "resubmitting what was not acknowledged")
+        run.acknowledged = run.begun
 
 
 async def kill_a_writer(place: Place, store: StorageBackend, prefix: str) -> list[Killed]:

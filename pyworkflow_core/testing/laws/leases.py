@@ -62,8 +62,9 @@ async def a_lease_taken_with_an_append_holds_as_well(place: Place) -> None:
     """A run that is created, or appended to, with a lease is not claimed before that lease ends."""
     store, other = await place.open_many(2)
     lease = LeaseChange("t", "driver", place.now + 100 * place.unit)
-    await given(store, due_run(place, "a", lease=lease), due_run(place, "b"), due_run(place, "c"))
-    await given(store, after(due_run(place, "b").record, lease=lease))
+    second = due_run(place, "b")
+    await given(store, due_run(place, "a", lease=lease), second, due_run(place, "c"))
+    await given(store, after(second.record, lease=lease))
     same(ids(await take(place, other)), ["c"], "claim of all, where 'a' and 'b' were leased by appends")
     for run_id in ("a", "b"):
         same(ids(await take(place, other, run_id=run_id)), [], "claim of a run that was leased by an append")
@@ -132,8 +133,9 @@ async def a_lease_ends_at_the_exact_microsecond(place: Place) -> None:
     """At the end of its lease a due run is claimed; one that wakes later, at its wake time."""
     store = await place.open()
     now = place.now
-    await given(store, due_run(place, "a"), due_run(place, "b"))
-    await given(store, suspended(due_run(place, "b").record, now, lease=LeaseChange("t", "x", now + 10)))
+    second = due_run(place, "b")
+    await given(store, due_run(place, "a"), second)
+    await given(store, suspended(second.record, now, lease=LeaseChange("t", "x", now + 10)))
     await given(store, created("c", at=now, wake_at=now + 20, lease=LeaseChange("t", "x", now + 10)))
     await take_one(place, store, "a", units=1)
     end = now + place.unit

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...errors import InvalidIdError
+from ...errors import InvalidIdError, UnserializableValueError
 from ...events import Event
 from ...storage import Append
 from ..appends import after, created, noted
 from ..broken import raises, same
-from ..looks import event_ids, run_ids, settled, shown
+from ..looks import event_ids, outcome, run_ids
 from ..place import Place
 from .registry import proves
 
@@ -29,25 +29,35 @@ BAD_IDS: tuple[Any, ...] = (
 
 ODD_IDS = (
     "../x",
+    "x",
+    "x/",
+    "./x",
+    "/x",
+    "a/../x",
     "..",
     ".",
-    "/etc/passwd",
     "a/b",
+    "a//b",
     "a\\b",
     "~",
     "C:\\x",
     "a\nb",
     "a\r\nb",
+    "ab",
     "\t",
     " ",
+    "a",
+    "a ",
     " a ",
     "\x01\x1f\x7f\x85",
     "*",
+    "a*",
     "?[a-z]",
     "a%",
+    "a_",
     "_",
     "%00",
-    "%2e%2e",
+    "a%2Fb",
     "'; DROP TABLE runs; --",
     '"',
     "`",
@@ -63,14 +73,15 @@ ODD_IDS = (
     '["a"]',
     "\u2028\u2029",
     "\ufeffa",
+    "a\u200d",
+    "a\u00ad",
     "\u202eabc",
     "\uffff",
     "日本",
     "\U0001f600",
-    "e\u0301",
     "\u00e9",
     "x" * 255,
-    "y" * 254,
+    "x" * 254 + "y",
     "\u00e9" * 127,
     "\U0001f600" * 63,
 )
@@ -88,9 +99,10 @@ async def bad_ids_are_refused_everywhere(place: Place) -> None:
         await raises(InvalidIdError, store.get(bad), f"get of {said}")
         await raises(InvalidIdError, store.delete(bad, expected=0), f"delete of {said}")
         if bad is not None:
-            claim = store.claim(owner="x", now=place.now, lease=place.unit, run_id=bad)
-            await raises(InvalidIdError, claim, f"claim of {said}")
-        await raises(InvalidIdError, store.commit([created("b"), named(bad)]), f"an append to {said}")
+            claiming = store.claim(owner="x", now=place.now, lease=place.unit, run_id=bad)
+            await raises(InvalidIdError, claiming, f"claim of {said}")
+        call = store.commit([created("b"), named(bad)])
+        await raises((InvalidIdError, UnserializableValueError), call, f"an append to {said}")
         same(await run_ids(store), ["a"], f"the listing after calls with {said}")
 
 
@@ -109,12 +121,13 @@ async def bad_names_are_refused_in_an_append(place: Place) -> None:
         }
         for what, append in appends.items():
             said = f"an append with the {what} {bad[:8]!r}"
-            await raises(InvalidIdError, store.commit([created("c"), append, created("d")]), said)
+            call = store.commit([created("c"), append, created("d")])
+            await raises((InvalidIdError, UnserializableValueError), call, said)
             same(await run_ids(store), ["a"], f"the listing after {said}")
         now, lease = place.now, place.unit
         await raises(InvalidIdError, store.claim(owner=bad, now=now, lease=lease), f"the owner {bad[:8]!r}")
-        call = store.claim(owner="x", now=now, lease=lease, queues=["default", bad])
-        await raises(InvalidIdError, call, f"a claim of the queue {bad[:8]!r}")
+        claiming = store.claim(owner="x", now=now, lease=lease, queues=["default", bad])
+        await raises(InvalidIdError, claiming, f"a claim of the queue {bad[:8]!r}")
     claims = await store.claim(owner="x", now=place.now, lease=place.unit)
     same([claim.run_id for claim in claims], ["a"], "a good claim after those")
 
@@ -122,50 +135,61 @@ async def bad_names_are_refused_in_an_append(place: Place) -> None:
 @proves(47)
 async def odd_ids_come_back_exactly(place: Place) -> None:
     """Runs with ids that look like paths, patterns and commands are each stored under their own."""
-    store, other = await place.open_many(2)
-    appends = []
+    store = await place.open()
     for name in ODD_IDS:
-        names: dict[str, Any] = {"incarnation": name, "workflow": name, "queue": name, "parent": name}
-        appends.append(created(name, event_id=name, **names))
-        await store.commit(appends[-1:])
-    for append in appends:
-        name = append.run_id
-        same(
-            await event_ids(other, name),
-            [name],
-            f"event ids of the run {name!r}, whose only event is named alike",
-        )
-        same(await other.get(name), append.record, f"the record of the run {name!r}")
-        second = after(append.record, noted('{"n":2}'), prefix=name[:20])
-        await settled(store, second)
-        expected = [name, second.events[0].event_id]
-        same(await event_ids(other, name), expected, f"event ids of the run {name!r} after a second append")
-    same(await run_ids(other), sorted(ODD_IDS), "the listing of runs with odd ids")
+        await store.commit([with_all_names(name)])
+    for name in ODD_IDS:
+        expected = (name,) * 5
+        record = await store.get(name)
+        names = record and (record.run_id, record.incarnation, record.workflow, record.queue, record.parent)
+        same(names, expected, f"id, incarnation, workflow, queue and parent of the run {name!r}, all alike")
+        same(await event_ids(store, name), [name], f"event ids of the run {name!r}: its name again")
+    same(await run_ids(store), sorted(ODD_IDS), "the listing of runs with odd ids")
+
+
+@proves(47)
+async def runs_with_odd_ids_go_on_and_end(place: Place) -> None:
+    """Each is appended to and deleted, and no other one with it."""
+    store = await place.open()
+    await store.commit([created(name) for name in ODD_IDS])
+    left = list(ODD_IDS)
+    for name in ODD_IDS:
+        second = after(created(name).record, prefix=name[:20])
+        same(await outcome(store, second), "Committed", f"an append to the run {name!r}")
+        ids = ["e1", second.events[0].event_id]
+        same(await event_ids(store, name), ids, f"event ids of the run {name!r} after a second append")
+        left.remove(name)
+        await store.delete(name, expected=2)
+        same(await run_ids(store), sorted(left), f"the runs that are left when {name!r} is deleted")
 
 
 @proves(47)
 async def odd_queues_and_owners_come_back_exactly(place: Place) -> None:
     """A claim of a queue with an odd name gets its one run, and knows its odd owner."""
-    store, other = await place.open_many(2)
+    store = await place.open()
     await store.commit([created(f"r{n}", queue=name) for n, name in enumerate(ODD_IDS)])
     for number, name in enumerate(ODD_IDS):
-        claims = await other.claim(owner=name, now=place.now, lease=place.unit, queues=[name], limit=9)
+        claims = await store.claim(owner=name, now=place.now, lease=place.unit, queues=[name], limit=9)
         got = [(claim.run_id, claim.owner, claim.record.queue) for claim in claims]
         same(got, [(f"r{number}", name, name)], f"run, owner and queue of a claim of the queue {name!r}")
         same(await store.release(claims[0]), True, f"the release by the owner {name!r}")
 
 
 @proves(47)
-async def odd_ids_of_other_runs_find_nothing(place: Place) -> None:
-    """A pattern, a path or a command that names no run gives no other run's data."""
+async def odd_ids_never_find_other_runs(place: Place) -> None:
+    """A pattern, a path or a command that names no run gives no other run's data, and deletes none."""
     store = await place.open()
-    await store.commit([created("a"), created("b")])
+    others = ["abc", "abd", "b/c"]
+    await store.commit([created(name, event_id=name) for name in others])
     for name in ODD_IDS:
-        same(await shown(store, name), ([], None), f"log and record of {name!r}, which nobody made")
+        record = await store.get(name)
+        strange = [record.run_id] if record is not None and record.run_id != name else []
+        strange += [event_id for event_id in await event_ids(store, name) if event_id in others]
+        same(strange, [], f"runs that get and read of {name!r} found")
         claims = await store.claim(owner="x", now=place.now, lease=place.unit, run_id=name)
-        same(claims, [], f"a claim of {name!r}, which nobody made")
+        same([claim.run_id for claim in claims], [], f"runs that a claim of {name!r} found")
         await store.delete(name, expected=0)
-    same(await run_ids(store), ["a", "b"], "the listing after looks for odd ids, and deletions of them")
+    same(await run_ids(store), others, "the listing after looks for odd ids, and deletions of them")
 
 
 def named(run_id: str) -> Append:
@@ -181,3 +205,8 @@ def with_names(event_id: str, incarnation: str, queue: str, workflow: str, paren
     fields: dict[str, Any] = {name: getattr(record, name) for name in record.__struct_fields__}
     fields |= {"incarnation": incarnation, "queue": queue, "workflow": workflow, "parent": parent}
     return Append("b", incarnation, 0, (Event("b", 1, event_id, noted()),), type(record)(**fields))
+
+
+def with_all_names(name: str) -> Append:
+    """The append that creates a run which has one name everywhere."""
+    return created(name, event_id=name, incarnation=name, workflow=name, queue=name, parent=name)

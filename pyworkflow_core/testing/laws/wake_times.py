@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ...storage import LeaseChange, StorageBackend
+from ...storage import Append, LeaseChange, StorageBackend
 from ..appends import after, created, resumed, suspended
 from ..broken import holds, same
 from ..place import Place
@@ -157,18 +157,21 @@ async def a_lease_changes_in_the_same_moment_as_the_log(place: Place) -> None:
     same(claimed, ["free"], "claim of a run that is due and free")
 
 
+async def toggle(store: StorageBackend, run: Append, wakes: tuple[int, int], rounds: int) -> None:
+    """Append to a run again and again, so that it is due at the one time and then at the other."""
+    last = run
+    for wake_at in wakes * rounds:
+        last = suspended(last.record, wake_at)
+        await given(store, last)
+
+
 @proves(28)
 async def a_claim_never_sees_half_an_append(place: Place) -> None:
     """While appends move a run between due and asleep, whoever claims it gets a record that is due."""
     writer, *readers = await place.open_many(3)
-    past, future = place.now - place.unit, place.now + 10**6 * place.unit
-    last = created("a", at=past)
-    await given(writer, last)
+    run, future = due_run(place, "a"), place.now + 10**6 * place.unit
+    await given(writer, run)
     rounds = 4 * place.profile.rounds
-    reading = [asyncio.create_task(claim_and_release(place, r, rounds)) for r in readers]
-    for _ in range(rounds):
-        for wake_at in (future, past):
-            last = suspended(last.record, wake_at)
-            await given(writer, last)
-    await asyncio.gather(*reading)
+    moving = toggle(writer, run, (future, run.record.created_at), rounds)
+    await asyncio.gather(moving, *[claim_and_release(place, reader, rounds) for reader in readers])
     same(await claim_and_release(place, writer, 1), 1, "claims after the last append made the run due")

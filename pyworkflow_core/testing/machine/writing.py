@@ -79,7 +79,7 @@ def write_machine_program(failure: Failure, subject: Subject, profile: str, abou
         about: names and versions, for people.
     """
     try:
-        setup, target = write_target(subject)
+        needed, setup, target = write_target(subject)
     except NotChecked as reason:
         return f"# no program: {reason}\n"
     opened = [f"{name} = await place.open()" for name in failure.handles]
@@ -88,7 +88,7 @@ def write_machine_program(failure: Failure, subject: Subject, profile: str, abou
     imports |= {(_HOME[word], word) for word in re.findall(r"\w+", text) if word in _HOME}
     call = f"prove(main, {target}, law={failure.law}, profile={profile!r})"
     body = f"async def main(place: Place) -> None:\n{text}\n\n\n{call}\n"
-    return write_program(headline(failure.law, failure.said), about, imports, setup, body)
+    return write_program(headline(failure.law, failure.said), about, imports | needed, setup, body)
 
 
 def _arguments(args: tuple[Any, ...], options: dict[str, Any]) -> str:
