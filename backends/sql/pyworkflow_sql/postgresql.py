@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import time
 import zlib
 from collections.abc import Sequence
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]
 from sqlalchemy import URL, BigInteger, Text, bindparam, func, select, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateSchema, DropSchema
+from sqlalchemy.util import greenlet_spawn
 
-from pyworkflow_core.errors import ConfigurationError, StorageError, StorageFull, StorageUnavailable
+from pyworkflow_core.errors import (
+    ConfigurationError,
+    StorageClosed,
+    StorageError,
+    StorageFull,
+    StorageUnavailable,
+)
 from pyworkflow_core.storage import Answer, Append, Capabilities, Claim, FeedPage
 
-from . import postgresql_scripts, scripts
+from . import postgresql_scripts
 from .migrate import check, is_current, look, migrate
 from .options import ServerOptions
+from .postgresql_push import Listener, Notifier
 from .postgresql_statements import PostgresqlStatements, transaction_number
 from .schema import make_tables
 from .scripts import Call, Script
 from .server import Fault, Link, ServerStorageBackend, run_in
 from .statements import Statement, Statements
+from .within import Within, failed, run_within
 
 _OLDEST = 13
 _AGAIN = {"40001", "40P01", "55P03"}
@@ -99,6 +111,8 @@ class PostgresqlStorageBackend(ServerStorageBackend):
     def __init__(self, url: str | URL, **options: Any) -> None:
         super().__init__(url, **options)
         self._needs_transaction = not self.options.prepared
+        self._listener: Listener | None = None
+        self._notifier: Notifier | None = None
         self.capabilities = self._capabilities(feed=bool(self.options.feed), durable=True)
 
     def _capabilities(self, *, feed: bool, durable: bool) -> Capabilities:
@@ -107,7 +121,7 @@ class PostgresqlStorageBackend(ServerStorageBackend):
             multi_process=True,
             server=True,
             feed=feed,
-            push=False,
+            push=self.options.push and self.options.prepared,
             transactions=True,
             failover_loss="what an asynchronous standby had not received",
         )
@@ -164,6 +178,9 @@ class PostgresqlStorageBackend(ServerStorageBackend):
         tables = make_tables(self.options.namespace, self._dialect.name, layout.feed)
         self._s = PostgresqlStatements(tables, self._dialect, base)
         self.capabilities = self._capabilities(feed=layout.feed, durable=durable)
+        if self.capabilities.push:
+            self._listener = Listener(self._connect_alone, self._channel)
+            self._notifier = Notifier(self._notify)
 
     def _settings(self) -> Script[tuple[int, str, bool]]:
         names = ("server_version_num", "server_encoding", "synchronous_commit", "fsync")
@@ -237,7 +254,46 @@ class PostgresqlStorageBackend(ServerStorageBackend):
         return postgresql_scripts.commit(self._s, appends, self._on_due)
 
     def _on_due(self, due_at: int) -> None:
-        pass
+        if self._notifier is not None and due_at <= time.time_ns() // 1000:
+            self._notifier.tell()
+
+    async def _write_within(self, within: Within, appends: Sequence[Append]) -> list[Answer]:
+        # The notification is the transaction's own, and goes out when that commits.
+        script = postgresql_scripts.commit(self._s, appends, lambda due_at: None)
+        notify = postgresql_scripts.notify(self._s, self._channel)
+        try:
+            answers = await run_within(within, script)
+            await run_within(within, notify)
+        except SQLAlchemyError as error:
+            raise failed(error) from error
+        return answers
+
+    async def _wait(self, timeout: int) -> None:
+        if self._listener is None:
+            raise StorageClosed(f"{type(self).__name__} is closed; open a new one")
+        await self._listener.wait(timeout)
+
+    async def _connect_alone(self) -> Any:
+        """A connection of asyncpg that the pool does not count."""
+        link = await self._acquire()
+        await greenlet_spawn(link.pooled.detach)
+        return link.driver
+
+    async def _notify(self) -> None:
+        await self._try(
+            lambda: postgresql_scripts.notify(self._s, self._channel), transaction=self._needs_transaction
+        )
+
+    @property
+    def _channel(self) -> str:
+        return f"pyworkflow_{self.options.namespace}"
+
+    async def _close(self) -> None:
+        for part in (self._listener, self._notifier):
+            if part is not None and self._engine_loop is asyncio.get_running_loop():
+                await part.close()
+        self._listener = self._notifier = None
+        await super()._close()
 
     async def _claim(
         self, owner: str, now: int, lease: int, limit: int, queues: tuple[str, ...] | None, run_id: str | None
@@ -255,7 +311,7 @@ class PostgresqlStorageBackend(ServerStorageBackend):
 
     async def _move(self, claim: Claim, until: int | None) -> bool:
         def make() -> Script[bool]:
-            return scripts.move_lease(self._s, claim, until)
+            return postgresql_scripts.move_lease(self._s, claim, until, self._on_due)
 
         return await self._safely(make, transaction=self._needs_transaction, tries=1)
 

@@ -12,7 +12,7 @@ from pyworkflow_core.storage import Answer, Append, Claim, Committed, FeedPage
 
 from .postgresql_statements import PostgresqlStatements
 from .rows import LARGEST, Lease, fit, grave, is_text, lease_after, read_record, run_values
-from .scripts import Call, Script
+from .scripts import Call, Script, lease_values
 from .statements import WRITTEN
 
 _NO_LEASE = Lease(None, None, None)
@@ -122,3 +122,21 @@ def _read_place(tag: str, position: str) -> tuple[int, int, str]:
         if len(numbers) == 2:
             return numbers[0], numbers[1], parts[2]
     raise FeedPositionLost(f"{position!r} is no position of this namespace; begin again with None")
+
+
+def move_lease(
+    s: PostgresqlStatements, claim: Claim, until: int | None, on_due: Callable[[int], None]
+) -> Script[bool]:
+    """As `scripts.move_lease`; `on_due` is told when the run is due from now on."""
+    if not (is_text(claim.run_id) and is_text(claim.token)):
+        return False
+    rows = yield Call(s.move_lease, lease_values(claim, until))
+    for (due_at,) in rows:
+        if due_at is not None:
+            on_due(due_at)
+    return bool(rows)
+
+
+def notify(s: PostgresqlStatements, channel: str) -> Script[None]:
+    """Wake those who listen on the channel."""
+    yield Call(s.notify, {"channel": channel})

@@ -207,6 +207,16 @@ class PostgresqlStatements(Statements):
             .returning(*[runs.c[name] for name in RECORD], runs.c.token, null().label("was_due"))
         )
 
+    @cached_property
+    def move_lease(self) -> Statement:
+        """As `Statements.move_lease`; answers when the run is due from now on."""
+        return self._make(super().move_lease.core.returning(self.tables.runs.c.due_at))
+
+    @cached_property
+    def notify(self) -> Statement:
+        """``channel``: wake those who listen on it."""
+        return self._make(select(func.pg_notify(bindparam("channel", type_=Text()), "")))
+
     def _new_lease(self) -> dict[str, Any]:
         return {
             "token": cast(func.gen_random_uuid(), Text()),

@@ -224,11 +224,18 @@ def move_lease(s: Statements, claim: Claim, until: int | None) -> Script[bool]:
     """Let the claim's lease end at `until`, or now; False if it is no longer the claim's."""
     if not (is_text(claim.run_id) and is_text(claim.token)):
         return False
-    values: dict[str, Any] = {"of_run": claim.run_id, "of_token": claim.token}
-    values["new_token"] = None if until is None else claim.token
-    values["new_lease_until"] = None if until is None else fit(until)
-    moved: int = yield Call(s.move_lease, values)
+    moved: int = yield Call(s.move_lease, lease_values(claim, until))
     return moved > 0
+
+
+def lease_values(claim: Claim, until: int | None) -> dict[str, Any]:
+    """The parameters of `Statements.move_lease`."""
+    return {
+        "of_run": claim.run_id,
+        "of_token": claim.token,
+        "new_token": None if until is None else claim.token,
+        "new_lease_until": None if until is None else fit(until),
+    }
 
 
 # ---- listing -------------------------------------------------------------------------

@@ -237,8 +237,6 @@ class ServerStorageBackend(SqlStorageBackend):
             self._discard(link)
 
     async def _check_out(self, engine: Engine) -> PoolProxiedConnection:
-        if engine.pool.checkedin():  # type: ignore[attr-defined]
-            return await greenlet_spawn(engine.raw_connection)
         # Drivers do not take it well if they are cancelled in the middle of connecting.
         task = asyncio.get_running_loop().create_task(greenlet_spawn(engine.raw_connection))
         try:
