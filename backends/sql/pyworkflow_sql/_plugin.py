@@ -36,3 +36,18 @@ postgresql = _Sql(
         conformance="pyworkflow_sql.conformance:PostgresqlSubject",
     )
 )
+
+_SERVER = "tables of a {} database, shared by workers on many machines"
+mysql, mariadb = (
+    _Sql(
+        BackendInfo(
+            open="pyworkflow_sql.mysql:open_url",
+            summary=_SERVER.format(name),
+            example=f"{scheme}://user:password@host/database",
+            extra="mysql",
+            drivers=("sqlalchemy", "greenlet", "asyncmy"),
+            conformance="pyworkflow_sql.conformance:MysqlSubject",
+        )
+    )
+    for scheme, name in (("mysql", "MySQL"), ("mariadb", "MariaDB"))
+)

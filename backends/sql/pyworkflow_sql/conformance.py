@@ -19,6 +19,7 @@ from pyworkflow_core.storage import StorageBackend
 from pyworkflow_core.testing import Clock, UrlSubject
 from pyworkflow_core.testing.subject import PLACEHOLDER
 
+from .mysql import MysqlStorageBackend
 from .postgresql import PostgresqlStorageBackend
 from .server import ServerStorageBackend
 from .sqlite import SqliteStorageBackend
@@ -116,6 +117,13 @@ class PostgresqlSubject(ServerSubject):
 
     _port = 5432
     _backend = PostgresqlStorageBackend
+
+
+class MysqlSubject(ServerSubject):
+    """Table prefixes of a MariaDB or MySQL database."""
+
+    _port = 3306
+    _backend = MysqlStorageBackend
 
 
 def _with_option(template: str) -> str:

@@ -110,7 +110,7 @@ def _take_positions(s: Statements, winners: Sequence[Append]) -> Script[int]:
     """The first of the feed positions that the events of `winners` get; the lock on them is held."""
     ((last,),) = yield Call(s.lock_fact, {"name": "position"})
     count = sum(len(append.events) for append in winners)
-    yield Call(s.set_fact, {"of_name": "position", "new_value": str(int(last) + count)})
+    yield Call(s.set_fact, [{"of_name": "position", "new_value": str(int(last) + count)}])
     return int(last) + 1
 
 
