@@ -190,9 +190,13 @@ class PostgresqlStorageBackend(ServerStorageBackend):
 
     def _facts(self) -> Script[dict[str, str]]:
         tables = make_tables(self.options.namespace, self._dialect.name, False)
-        there = select(func.to_regclass(bindparam("name", type_=Text())).is_not(None))
-        name = f"{self.options.namespace}.{tables.facts.name}"
-        ((found,),) = yield Call(Statement(there, self._dialect), {"name": name})
+        # Not to_regclass(): it may answer from a cache that has not heard of what others did.
+        there = text(
+            "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE n.nspname = :namespace AND c.relname = :name"
+        ).bindparams(bindparam("namespace", type_=Text()), bindparam("name", type_=Text()))
+        values = {"namespace": self.options.namespace, "name": tables.facts.name}
+        ((found,),) = yield Call(Statement(there, self._dialect), values)
         return (yield from look(tables, self._dialect)) if found else {}
 
     def _lock(self) -> Script[None]:
