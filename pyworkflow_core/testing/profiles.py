@@ -15,7 +15,8 @@ class Profile(Struct, frozen=True, kw_only=True):
         rounds: how often a race is run.
         racers: handles, or tasks, that race.
         kills: processes killed while they append.
-        bytes: places of a log that are cut or flipped; 0 for every one of its tail.
+        bytes: places of a log's tail at which it is cut; 0 for every one.
+        flips: bytes of a log that are damaged.
         large: size of the largest event that is tried, in bytes.
         same: whether every run makes the same choices, whatever its seed.
     """
@@ -27,6 +28,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     racers: int
     kills: int
     bytes: int
+    flips: int
     large: int
     same: bool = False
 
@@ -34,9 +36,27 @@ class Profile(Struct, frozen=True, kw_only=True):
 PROFILES: dict[str, Profile] = {
     profile.name: profile
     for profile in (
-        Profile(name="quick", examples=25, steps=25, rounds=3, racers=6, kills=3, bytes=40, large=300_000),
         Profile(
-            name="default", examples=100, steps=40, rounds=12, racers=8, kills=10, bytes=0, large=1_000_000
+            name="quick",
+            examples=25,
+            steps=25,
+            rounds=3,
+            racers=6,
+            kills=3,
+            bytes=40,
+            flips=40,
+            large=300_000,
+        ),
+        Profile(
+            name="default",
+            examples=100,
+            steps=40,
+            rounds=12,
+            racers=8,
+            kills=10,
+            bytes=0,
+            flips=250,
+            large=1_000_000,
         ),
         Profile(
             name="ci",
@@ -46,6 +66,7 @@ PROFILES: dict[str, Profile] = {
             racers=8,
             kills=10,
             bytes=0,
+            flips=250,
             large=1_000_000,
             same=True,
         ),
@@ -57,6 +78,7 @@ PROFILES: dict[str, Profile] = {
             racers=16,
             kills=200,
             bytes=0,
+            flips=5000,
             large=4_000_000,
         ),
     )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
 from ...events import encode_body
 from ...payloads import HookReceived
 from ...record import RunRecord
-from ...storage import Append, Claim, LeaseChange
+from ...storage import Append, LeaseChange
 from ..appends import after, created, resumed, suspended
 from ..broken import holds, same
 from ..place import Place
@@ -80,7 +78,7 @@ async def a_lease_holds_to_its_last_microsecond(place: Place) -> None:
     end = now + place.unit
     same(claim.until, end, "end of the lease of a claim")
     same(await other.claim(owner="y", now=end - 1, lease=9), [], "claim 1 µs before a lease ends")
-    same(await other.extend(claim, end + 5000), True, "extend by the holder")
+    same(await store.extend(claim, end + 5000), True, "extend by the holder")
     same(
         await other.claim(owner="y", now=end + 4999, lease=9), [], "claim 1 µs before an extended lease ends"
     )
@@ -143,100 +141,6 @@ async def a_lease_ends_at_the_exact_microsecond(place: Place) -> None:
         claims = await store.claim(owner="y", now=moment, lease=10 * place.unit, limit=9)
         same(ids(claims), expected, f"claim {moment - now} µs on: 'b' is due after 10 µs, 'c' after 20 µs")
     same(ids(await store.claim(owner="y", now=end, lease=9, limit=9)), ["a"], "claim when a lease ends")
-
-
-@proves(23)
-async def an_older_claim_cannot_extend_or_release(place: Place) -> None:
-    """Once a run was claimed again, the earlier holder is told False, and the later one keeps its lease."""
-    store, other = await place.open_many(2)
-    await given(store, due_run(place, "a"))
-    old = await take_one(place, store, "a", owner="worker", units=1)
-    await place.pass_time(2 * place.unit)
-    new = await take_one(place, other, "a", owner="worker")
-    for handle in (store, other):
-        said = "by an earlier claim, after a later one"
-        same(await handle.extend(old, place.now + 900 * place.unit), False, f"extend {said}")
-        same(await handle.release(old), False, f"release {said}")
-        same(ids(await take(place, handle)), [], f"claim after an extend and a release {said}")
-    same(await other.extend(new, place.now + 200 * place.unit), True, "extend by the later claim")
-    same(await other.release(new), True, "release by the later claim")
-    same(ids(await take(place, store)), ["a"], "claim after the release by the later claim")
-
-
-@proves(23)
-async def an_older_claim_cannot_move_the_end_of_a_later_one(place: Place) -> None:
-    """What an earlier holder asks for leaves the end of the later lease where it is."""
-    store, other = await place.open_many(2)
-    await given(store, due_run(place, "a"))
-    old = await take_one(place, store, "a", units=1)
-    await place.pass_time(2 * place.unit)
-    await take_one(place, other, "a", units=1)
-    same(await store.extend(old, place.now + 900 * place.unit), False, "extend by an earlier claim")
-    await place.pass_time(2 * place.unit)
-    same(ids(await take(place, store)), ["a"], "claim after the later lease has ended")
-
-
-@proves(23)
-async def a_lease_that_was_given_back_is_nobodys(place: Place) -> None:
-    """After a release, by call or by append, the claim neither extends nor releases any more."""
-    store, other = await place.open_many(2)
-    await given(store, due_run(place, "a"), due_run(place, "b"))
-    by_call, by_append = await take_one(place, store, "a"), await take_one(place, store, "b")
-    same(await store.release(by_call), True, "release by the holder")
-    gone = LeaseChange(by_append.token, by_append.owner, None)
-    await given(store, after(by_append.record, lease=gone))
-    for claim in (by_call, by_append):
-        same(await store.extend(claim, place.now + 900 * place.unit), False, "extend after a release")
-        same(await store.release(claim), False, "a second release")
-    same(sorted(ids(await take(place, other))), ["a", "b"], "claim after the releases")
-
-
-@proves(23)
-async def a_token_decides_and_not_an_owner(place: Place) -> None:
-    """A claim that names the run and the owner, but another token, is not the holder's."""
-    store, other = await place.open_many(2)
-    await given(store, due_run(place, "a"))
-    claim = await take_one(place, store, "a")
-    for token in ("x", claim.token + "0", claim.token[:-1] or "y"):
-        forged = replace(claim, token=token)
-        same(await store.extend(forged, place.now + place.unit), False, f"extend with token {token!r}")
-        same(await store.release(forged), False, f"release with token {token!r}")
-    same(ids(await take(place, other)), [], "claim after releases with other tokens")
-    same(await store.release(claim), True, "release by the holder")
-
-
-@proves(23)
-async def a_holder_may_use_any_handle(place: Place) -> None:
-    """A claim extends and releases on a handle that did not make it, even where an append took the lease."""
-    store, other = await place.open_many(2)
-    until = place.now + 100 * place.unit
-    first = due_run(place, "a", lease=LeaseChange("t", "driver", until))
-    await given(store, first, due_run(place, "b"))
-    by_append = Claim("a", "driver", "t", until, first.record)
-    for claim in (by_append, await take_one(place, store, "b")):
-        same(await other.extend(claim, until + place.unit), True, "extend by the holder on another handle")
-        same(
-            ids(await take(place, store, run_id=claim.run_id)), [], "claim of a run whose lease was extended"
-        )
-        same(await other.release(claim), True, "release by the holder on another handle")
-        same(ids(await take(place, store, run_id=claim.run_id)), [claim.run_id], "claim after that release")
-
-
-@proves(23)
-async def a_claim_ends_with_its_run(place: Place) -> None:
-    """After a delete, and after another run has got the id, a claim of the old run is told False."""
-    store, other = await place.open_many(2)
-    await given(store, due_run(place, "a"))
-    claim = await take_one(place, store, "a")
-    await other.delete("a", expected=1)
-    later = place.now + 900 * place.unit
-    same(await store.extend(claim, later), False, "extend after the run was deleted")
-    same(await store.release(claim), False, "release after the run was deleted")
-    await given(other, due_run(place, "a", incarnation="i2"))
-    same(await store.extend(claim, later), False, "extend after another run got the id")
-    same(ids(await take(place, other)), ["a"], "claim of the new run")
-    same(await store.release(claim), False, "release after another run got the id and was claimed")
-    same(ids(await take(place, store)), [], "claim of the new run, which is leased")
 
 
 @proves(58)
