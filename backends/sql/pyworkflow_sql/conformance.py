@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
+import json
 import os
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from pyworkflow_core.testing import Clock, UrlSubject
 from pyworkflow_core.testing.subject import PLACEHOLDER
 
 from .mysql import MysqlStorageBackend
+from .options import Options
 from .postgresql import PostgresqlStorageBackend
 from .server import ServerStorageBackend
 from .sqlite import SqliteStorageBackend
@@ -61,14 +63,18 @@ class SqliteSubject(UrlSubject):
 
     @asynccontextmanager
     async def open_golden(self, namespace: str, clock: Clock) -> AsyncIterator[StorageBackend]:
-        """The file that version 1 of the tables wrote."""
-        path = Path(self.folder) / f"{namespace}-golden.db"
-        path.write_bytes(gzip.decompress((GOLDEN / "sqlite-1.db.gz").read_bytes()))
+        """Tables as version 1 of them was."""
+        path = make_url(self.url(namespace)).database
+        assert path is not None
+        connection = sqlite3.connect(path)
         try:
-            async with open_storage(f"sqlite:///{path}?namespace=golden") as store:
-                yield store
+            for sql in read_golden("sqlite", _namespace_of(self.url(namespace))):
+                connection.execute(sql)
+            connection.commit()
         finally:
-            path.unlink()
+            connection.close()
+        async with self.open(namespace, clock) as store:
+            yield store
 
 
 class ServerSubject(UrlSubject):
@@ -108,6 +114,24 @@ class ServerSubject(UrlSubject):
         finally:
             await engine.dispose()
 
+    @asynccontextmanager
+    async def open_golden(self, namespace: str, clock: Clock) -> AsyncIterator[StorageBackend]:
+        """Tables as version 1 of them was."""
+        url = self._backend(self.url(namespace)).url
+        engine = create_async_engine(url.set(drivername=self._backend.driver))
+        try:
+            async with engine.connect() as connection:
+                driver = (await connection.get_raw_connection()).driver_connection
+                for sql in read_golden(engine.dialect.name, _namespace_of(self.url(namespace))):
+                    await self._execute(driver, sql)
+        finally:
+            await engine.dispose()
+        async with self.open(namespace, clock) as store:
+            yield store
+
+    async def _execute(self, driver: Any, sql: str) -> None:
+        raise NotImplementedError
+
     _port: ClassVar[int]
     _backend: ClassVar[type[ServerStorageBackend]]
 
@@ -118,12 +142,20 @@ class PostgresqlSubject(ServerSubject):
     _port = 5432
     _backend = PostgresqlStorageBackend
 
+    async def _execute(self, driver: Any, sql: str) -> None:
+        await driver.execute(sql)
+
 
 class MysqlSubject(ServerSubject):
     """Table prefixes of a MariaDB or MySQL database."""
 
     _port = 3306
     _backend = MysqlStorageBackend
+
+    async def _execute(self, driver: Any, sql: str) -> None:
+        async with driver.cursor() as cursor:
+            await cursor.execute(sql)
+        await driver.commit()
 
 
 def _with_option(template: str) -> str:
@@ -135,3 +167,15 @@ def _with_namespace(template: str) -> str:
     if make_url(template).database in {None, "", ":memory:"}:
         return f"sqlite:///{PLACEHOLDER}?mode=memory"
     return f"{template}{'&' if '?' in template else '?'}namespace={PLACEHOLDER}"
+
+
+def read_golden(dialect: str, namespace: str) -> list[str]:
+    """The statements that make `namespace` as version 1 of the tables left the suite's golden history."""
+    lines = (GOLDEN / f"version-1.{dialect}.jsonl").read_text(encoding="utf-8").splitlines()
+    return [str(json.loads(line)).replace("golden_namespace", namespace) for line in lines]
+
+
+def _namespace_of(url: str) -> str:
+    """The value of the option, or what it is without."""
+    found = make_url(url).query.get("namespace", Options().namespace)
+    return found if isinstance(found, str) else found[-1]
