@@ -15,11 +15,12 @@ from pyworkflow_core.errors import ConfigurationError, StorageError, StorageFull
 from pyworkflow_core.storage import Answer, Append, Capabilities, Limits
 
 from . import scripts
+from .connections import Link
 from .migrate import check, is_current, look, migrate
 from .mysql_link import MysqlLink
 from .schema import make_tables
 from .scripts import Call, Script
-from .server import Fault, Link, ServerStorageBackend
+from .server import Fault, ServerStorageBackend
 from .statements import WRITTEN, Statement, Statements
 from .within import Within, failed, run_within
 

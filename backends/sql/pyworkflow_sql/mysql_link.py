@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy.pool import PoolProxiedConnection
 
+from .connections import Link
 from .scripts import Call
-from .server import Link
 from .statements import Statement
 
 T = TypeVar("T")

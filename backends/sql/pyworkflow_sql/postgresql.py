@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 import zlib
@@ -13,11 +12,9 @@ import asyncpg  # type: ignore[import-untyped]
 from sqlalchemy import URL, BigInteger, Text, bindparam, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateSchema, DropSchema
-from sqlalchemy.util import greenlet_spawn
 
 from pyworkflow_core.errors import (
     ConfigurationError,
-    StorageClosed,
     StorageError,
     StorageFull,
     StorageUnavailable,
@@ -25,13 +22,14 @@ from pyworkflow_core.errors import (
 from pyworkflow_core.storage import Answer, Append, Capabilities, Claim, FeedPage
 
 from . import postgresql_scripts
+from .connections import Link
 from .migrate import check, is_current, look, migrate
 from .options import ServerOptions
-from .postgresql_push import Listener, Notifier
+from .postgresql_push import PushingPool
 from .postgresql_statements import PostgresqlStatements, transaction_number
 from .schema import make_tables
 from .scripts import Call, Script
-from .server import Fault, Link, ServerStorageBackend, run_in
+from .server import Fault, ServerStorageBackend, run_in
 from .statements import Statement, Statements
 from .within import Within, failed, run_within
 
@@ -111,8 +109,6 @@ class PostgresqlStorageBackend(ServerStorageBackend):
     def __init__(self, url: str | URL, **options: Any) -> None:
         super().__init__(url, **options)
         self._needs_transaction = not self.options.prepared
-        self._listener: Listener | None = None
-        self._notifier: Notifier | None = None
         self.capabilities = self._capabilities(feed=bool(self.options.feed), durable=True)
 
     def _capabilities(self, *, feed: bool, durable: bool) -> Capabilities:
@@ -178,9 +174,6 @@ class PostgresqlStorageBackend(ServerStorageBackend):
         tables = make_tables(self.options.namespace, self._dialect.name, layout.feed)
         self._s = PostgresqlStatements(tables, self._dialect, base)
         self.capabilities = self._capabilities(feed=layout.feed, durable=durable)
-        if self.capabilities.push:
-            self._listener = Listener(self._connect_alone, self._channel)
-            self._notifier = Notifier(self._notify)
 
     def _settings(self) -> Script[tuple[int, str, bool]]:
         names = ("server_version_num", "server_encoding", "synchronous_commit", "fsync")
@@ -258,8 +251,8 @@ class PostgresqlStorageBackend(ServerStorageBackend):
         return postgresql_scripts.commit(self._s, appends, self._on_due)
 
     def _on_due(self, due_at: int) -> None:
-        if self._notifier is not None and due_at <= time.time_ns() // 1000:
-            self._notifier.tell()
+        if self.capabilities.push and due_at <= time.time_ns() // 1000:
+            self._push.notifier.tell()
 
     async def _write_within(self, within: Within, appends: Sequence[Append]) -> list[Answer]:
         # The notification is the transaction's own, and goes out when that commits.
@@ -273,31 +266,27 @@ class PostgresqlStorageBackend(ServerStorageBackend):
         return answers
 
     async def _wait(self, timeout: int) -> None:
-        if self._listener is None:
-            raise StorageClosed(f"{type(self).__name__} is closed; open a new one")
-        await self._listener.wait(timeout)
-
-    async def _connect_alone(self) -> Any:
-        """A connection of asyncpg that the pool does not count."""
-        link = await self._acquire()
-        await greenlet_spawn(link.pooled.detach)
-        return link.driver
+        await self._push.listener.wait(timeout)
 
     async def _notify(self) -> None:
         await self._try(
             lambda: postgresql_scripts.notify(self._s, self._channel), transaction=self._needs_transaction
         )
 
+    def _make_pool(self) -> PushingPool:
+        return PushingPool(
+            self._make_engine(), self._link, self._unreachable, channel=self._channel, notify=self._notify
+        )
+
+    @property
+    def _push(self) -> PushingPool:
+        pool = self._pool
+        assert isinstance(pool, PushingPool)
+        return pool
+
     @property
     def _channel(self) -> str:
         return f"pyworkflow_{self.options.namespace}"
-
-    async def _close(self) -> None:
-        for part in (self._listener, self._notifier):
-            if part is not None and self._engine_loop is asyncio.get_running_loop():
-                await part.close()
-        self._listener = self._notifier = None
-        await super()._close()
 
     async def _claim(
         self, owner: str, now: int, lease: int, limit: int, queues: tuple[str, ...] | None, run_id: str | None

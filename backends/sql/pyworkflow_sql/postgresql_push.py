@@ -11,6 +11,11 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.util import greenlet_spawn
+
+from .connections import Link, Pool
+
 _PAUSE = 0.005
 
 
@@ -102,3 +107,44 @@ class Notifier:
         if self._task is not None:
             with contextlib.suppress(Exception):
                 await self._task
+
+
+class PushingPool(Pool):
+    """The connections of one event loop, with those who listen and notify there.
+
+    Args:
+        engine: see `Pool`.
+        link: see `Pool`.
+        unreachable: see `Pool`.
+        channel: the channel of the namespace.
+        notify: sends one notification on it.
+
+    Attributes:
+        listener: waits for notifications.
+        notifier: sends them.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        link: type[Link],
+        unreachable: Callable[[Exception], Exception],
+        *,
+        channel: str,
+        notify: Callable[[], Awaitable[object]],
+    ) -> None:
+        super().__init__(engine, link, unreachable)
+        self.listener = Listener(self._connect_alone, channel)
+        self.notifier = Notifier(notify)
+
+    async def _connect_alone(self) -> Any:
+        """A connection of asyncpg that the pool does not count."""
+        link = await self.acquire()
+        await greenlet_spawn(link.pooled.detach)
+        return link.driver
+
+    async def close(self) -> None:
+        """Close every connection, that of the listener included."""
+        await self.listener.close()
+        await self.notifier.close()
+        await super().close()

@@ -10,25 +10,23 @@ import asyncio
 import contextlib
 import random
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from enum import Enum
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar
 
-from sqlalchemy import URL, Dialect, Engine
+from sqlalchemy import URL, Dialect
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import PoolProxiedConnection
-from sqlalchemy.util import greenlet_spawn
 
 from pyworkflow_core.errors import ConfigurationError, StorageClosed, StorageError, StorageUnavailable
 from pyworkflow_core.storage import Answer, Append, Unknown
 
 from . import migrate
 from .backend import MakeScript, SqlStorageBackend
+from .connections import Link, Lost, Pool
 from .options import ServerOptions
-from .scripts import Call, Script
+from .scripts import Script
 from .within import Within, check_within, failed, run_within
 
 T = TypeVar("T")
@@ -43,51 +41,6 @@ class Fault(Enum):
     REFUSED = "the server refused the statement, and did nothing"
 
 
-class Lost(Exception):
-    """The connection broke while the server was at work. The cause says how."""
-
-
-class Link:
-    """One connection, as its driver has it. A subclass says how statements are executed.
-
-    Args:
-        pooled: the pool's connection.
-    """
-
-    def __init__(self, pooled: PoolProxiedConnection) -> None:
-        self.pooled = pooled
-        self.driver: Any = pooled.driver_connection
-
-    def is_closed(self) -> bool:
-        """Whether the driver knows already that the connection is gone."""
-        raise NotImplementedError
-
-    async def execute(self, call: Call) -> Any:
-        """Rows, or how many were changed."""
-        raise NotImplementedError
-
-    async def run(self, script: Script[T]) -> T:
-        """Execute what the script asks for, until it returns."""
-        answer: Any = None
-        try:
-            while True:
-                answer = await self.execute(script.send(answer))
-        except StopIteration as stop:
-            return cast("T", stop.value)
-
-    async def begin(self) -> None:
-        """Begin a transaction."""
-        raise NotImplementedError
-
-    async def commit(self) -> None:
-        """Commit it."""
-        raise NotImplementedError
-
-    async def rollback(self) -> None:
-        """Undo it."""
-        raise NotImplementedError
-
-
 class ServerStorageBackend(SqlStorageBackend):
     """Keeps runs in tables of a database server."""
 
@@ -97,11 +50,6 @@ class ServerStorageBackend(SqlStorageBackend):
 
     _schemes: ClassVar[frozenset[str]]
     _link: ClassVar[type[Link]]
-    _savepoints: ClassVar[bool]
-    """Whether a statement that fails within the user's transaction must be undone by itself."""
-
-    _engine: AsyncEngine | None = None
-    _engine_loop: asyncio.AbstractEventLoop | None = None
     options: ServerOptions
 
     def __init__(self, url: str | URL, **options: Any) -> None:
@@ -111,7 +59,7 @@ class ServerStorageBackend(SqlStorageBackend):
                 f"{self.url.render_as_string()!r}: the driver is {self.driver.partition('+')[2]}; "
                 f"write {self.driver}://… or leave the driver out"
             )
-        self._closing: set[asyncio.Task[None]] = set()
+        self._pools: dict[asyncio.AbstractEventLoop, Pool] = {}
         self._dialect: Dialect = self.url.set(drivername=self.driver).get_dialect()()
 
     def _set_options(self, options: Any) -> None:
@@ -142,17 +90,29 @@ class ServerStorageBackend(SqlStorageBackend):
     # ---- connections -----------------------------------------------------------------
 
     async def _open(self) -> None:
-        self._leave_other_loop()
-        if self._engine is None:
-            self._engine = self._make_engine()
-            self._engine_loop = asyncio.get_running_loop()
-        async with self._connected() as link:
-            try:
-                await self._prepare(link)
-            except (StorageError, ConfigurationError):
-                raise
-            except Exception as error:
-                raise self._typed(error) from error
+        for loop in [loop for loop in self._pools if loop.is_closed()]:
+            self._pools.pop(loop).abandon()
+        loop = asyncio.get_running_loop()
+        if loop not in self._pools:
+            pool = self._make_pool()
+            async with pool.connected() as link:
+                try:
+                    await self._prepare(link)
+                except (StorageError, ConfigurationError):
+                    raise
+                except Exception as error:
+                    raise self._typed(error) from error
+            self._pools[loop] = pool
+
+    def _make_pool(self) -> Pool:
+        return Pool(self._make_engine(), self._link, self._unreachable)
+
+    @property
+    def _pool(self) -> Pool:
+        pool = self._pools.get(asyncio.get_running_loop())
+        if pool is None:
+            raise StorageClosed(f"{type(self).__name__} is closed; open a new one")
+        return pool
 
     def _make_engine(self) -> AsyncEngine:
         options = self.options
@@ -172,90 +132,15 @@ class ServerStorageBackend(SqlStorageBackend):
             self.url.set(drivername=self.driver), **{**arguments, **self._connect_arguments()}
         )
 
-    def _leave_other_loop(self) -> None:
-        """Forget connections that belong to another event loop, which may be closed."""
-        if self._engine is not None and self._engine_loop is not asyncio.get_running_loop():
-            engine, self._engine = self._engine, None
-            with contextlib.suppress(Exception):
-                engine.sync_engine.dispose()
-
     async def _close(self) -> None:
-        engine, self._engine = self._engine, None
-        if engine is not None and self._engine_loop is asyncio.get_running_loop():
-            await engine.dispose()
-            await asyncio.gather(*self._closing, return_exceptions=True)
-        elif engine is not None:
-            with contextlib.suppress(Exception):
-                engine.sync_engine.dispose()
-
-    @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[Link]:
-        """A connection of the pool; one that a statement may have left in disorder is thrown away.
-
-        Raises:
-            StorageUnavailable: the server cannot be reached; nothing was sent.
-        """
-        link = await self._acquire()
-        engine = self._engine
-        try:
-            yield link
-        except BaseException as error:
-            if not isinstance(error, Exception) or isinstance(error, Lost):
-                self._discard(link)
+        pools, self._pools = self._pools, {}
+        for loop, pool in pools.items():
+            if loop is asyncio.get_running_loop():
+                await pool.close()
+            elif loop.is_running():
+                asyncio.run_coroutine_threadsafe(pool.close(), loop)
             else:
-                await self._give_back(link, engine)
-            raise
-        await self._give_back(link, engine)
-
-    async def _give_back(self, link: Link, engine: AsyncEngine | None) -> None:
-        if self._engine is not engine or link.is_closed():
-            self._discard(link)  # a pool that was closed meanwhile takes nothing back
-        else:
-            await greenlet_spawn(link.pooled.close)
-
-    def _discard(self, link: Link) -> None:
-        """Close a connection beside everything else: the server may have to be told to stop first."""
-
-        async def close() -> None:
-            with contextlib.suppress(Exception):
-                await greenlet_spawn(link.pooled.invalidate)
-            await greenlet_spawn(link.pooled.close)
-
-        self._later(close())
-
-    async def _acquire(self) -> Link:
-        while True:
-            if self._engine is None:
-                raise StorageClosed(f"{type(self).__name__} is closed; open a new one")
-            try:
-                pooled = await self._check_out(self._engine.sync_engine)
-            except Exception as error:
-                raise self._unreachable(error) from error
-            link = self._link(pooled)
-            if not link.is_closed():
-                return link
-            self._discard(link)
-
-    async def _check_out(self, engine: Engine) -> PoolProxiedConnection:
-        # Drivers do not take it well if they are cancelled in the middle of connecting.
-        task = asyncio.get_running_loop().create_task(greenlet_spawn(engine.raw_connection))
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            self._later(self._give_up(task))
-            raise
-
-    async def _give_up(self, task: asyncio.Task[PoolProxiedConnection]) -> None:
-        with contextlib.suppress(Exception):
-            pooled = await task
-            await greenlet_spawn(pooled.invalidate)
-            await greenlet_spawn(pooled.close)
-
-    def _later(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something beside everything else; `close` waits for it."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+                pool.abandon()
 
     def _unreachable(self, error: Exception) -> StorageError:
         cause: Any = error.orig if isinstance(error, DBAPIError) else error
@@ -282,7 +167,7 @@ class ServerStorageBackend(SqlStorageBackend):
         for turn in range(_TRIES):
             if turn:
                 await asyncio.sleep(random.random() * 0.002 * 2 ** min(turn, 7))
-            async with self._connected() as link:
+            async with self._pool.connected() as link:
                 try:
                     return await run_in(link, make(), transaction=transaction)
                 except (StorageError, ValueError):
