@@ -1,0 +1,1 @@
+"""Storage in SQL databases, through SQLAlchemy: SQLite, PostgreSQL, MariaDB and MySQL."""
