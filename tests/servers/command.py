@@ -4,9 +4,10 @@
     python tests/servers --prepare [NAME…]
     python tests/servers --list
 
-The first starts a server, runs the command, ends the server, and returns what the command returned. In the command, {url} is
-replaced by the server's URL, and {restart} by a shell command that kills the server and starts it again. Tests that the command
-runs find the server by the environment variable that --list shows. --prepare fetches the programs of all servers.
+The first starts a server, runs the command, ends the server, and returns what the command returned. In the
+command, {url} is replaced by the server's URL, and {restart} by a shell command that kills the server and
+starts it again. Tests that the command runs find the server by the environment variable that --list shows.
+--prepare fetches the programs of all servers.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ def _run(name: str, command: list[str]) -> int:
         environment = {**os.environ, **dict.fromkeys(KINDS[name].variables, server.url)}
         try:
             process = subprocess.Popen(
-                replaced, env=environment, preexec_fn=dying_with_parent(signal.SIGTERM)
+                replaced,
+                env=environment,
+                preexec_fn=dying_with_parent(signal.SIGTERM),  # noqa: PLW1509 - no threads here
             )
         except OSError as error:
             print(error, file=sys.stderr)

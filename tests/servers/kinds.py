@@ -61,7 +61,9 @@ KINDS = {
         Kind("mariadb", "MariaDB", ("mariadb",), "mariadb", MariaDB),
         Kind("redis", "Redis 8.2", ("redis-8.2",), "redis", lambda place: Redis(place, "redis-8.2")),
         Kind("redis6", "Redis 6.2", ("redis-6.2",), "redis", lambda place: Redis(place, "redis-6.2")),
-        Kind("redis-cluster", "a Redis Cluster of three nodes", ("redis-8.2",), "redis-cluster", RedisCluster),
+        Kind(
+            "redis-cluster", "a Redis Cluster of three nodes", ("redis-8.2",), "redis-cluster", RedisCluster
+        ),
         Kind(
             "redis-sentinel",
             "a Redis primary with a replica, watched by three sentinels",

@@ -6,6 +6,7 @@ import functools
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 from . import wire
 from .fetch import fetch, library_path
@@ -13,6 +14,11 @@ from .processes import Program
 from .service import Place, Service
 
 SYSTEM_TABLES = ("mysql_system_tables.sql", "mysql_performance_tables.sql", "mysql_system_tables_data.sql")
+BEFORE = """
+set @auth_root_socket=NULL, @skip_auth_anonymous=1;
+create database test;
+use mysql;
+"""
 USER = """
 flush privileges;
 create user if not exists 'test'@'127.0.0.1' identified by 'test';
@@ -31,7 +37,7 @@ class MariaDB(Service):
         port = place.port()
         environment = library_path(bundle)
         # fmt: off
-        command = [
+        command: list[str | Path] = [
             bundle / "usr/sbin/mariadbd", "--no-defaults", f"--datadir={data}",
             f"--lc-messages-dir={share}", f"--character-sets-dir={share / 'charsets'}",
             *(["--user=root"] if os.geteuid() == 0 else []),
@@ -39,7 +45,7 @@ class MariaDB(Service):
         # fmt: on
         # What mariadb-install-db does, which is a shell script that expects an installation.
         tables = "".join((share / name).read_text() for name in SYSTEM_TABLES)
-        sql = f"set @auth_root_socket=NULL, @skip_auth_anonymous=1;\ncreate database test;\nuse mysql;\n{tables}{USER}"
+        sql = f"{BEFORE}{tables}{USER}"
         done = subprocess.run(
             [*command, "--bootstrap", "--innodb-flush-method=nosync"],
             input=sql, text=True, capture_output=True, check=False, env={**os.environ, **environment},

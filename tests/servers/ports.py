@@ -21,8 +21,8 @@ def _highest() -> int:
 class Reservation:
     """A port of this process until it closes the reservation or ends.
 
-    Other processes that ask here never get it: the mark is a socket in the abstract namespace, which is as wide as the
-    namespace of the ports and leaves no file.
+    Other processes that ask here never get it: the mark is a socket in the abstract namespace, which
+    is as wide as the namespace of the ports and leaves no file.
     """
 
     def __init__(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import signal
-from pathlib import Path
 
 from . import wire
 from .fetch import library_path
@@ -39,7 +38,9 @@ class PostgreSQL(Service):
             "--locale=C.UTF-8", "--no-sync", "--no-instructions",
         ], env={**os.environ, **ENVIRONMENT})
         # fmt: on
-        settings = [word for setting in (f"port={port}", *SETTINGS, *place.options) for word in ("-c", setting)]
+        settings = [
+            word for setting in (f"port={port}", *SETTINGS, *place.options) for word in ("-c", setting)
+        ]
         self.programs = [
             Program(
                 [programs / "postgres", "-D", self._data, *settings],

@@ -61,7 +61,9 @@ class Rights:
     def run(self, command: Sequence[str | Path], **arguments: Any) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, and raise with what it said if it fails."""
         words = [*self.prefix, *map(str, command)]
-        done = subprocess.run(words, capture_output=True, text=True, check=False, **self.arguments, **arguments)
+        done = subprocess.run(
+            words, capture_output=True, text=True, check=False, **self.arguments, **arguments
+        )
         if done.returncode != 0:
             raise OSError(f"{words[len(self.prefix)]} failed: {(done.stderr or done.stdout)[-500:]}")
         return done
@@ -73,11 +75,14 @@ class Rights:
 
 
 def unprivileged() -> Rights:
-    """Rights for what refuses to be run by root: in a namespace where root looks like somebody else, or as nobody."""
+    """Rights for what refuses root: in a namespace where root looks like somebody else, or as nobody."""
     if os.geteuid() != 0:
         return Rights()
     namespace = ("unshare", "--map-user=1000", "--map-group=1000")
-    if shutil.which("unshare") and subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode == 0:
+    if (
+        shutil.which("unshare")
+        and subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode == 0
+    ):
         return Rights(namespace)
     return Rights(arguments={"user": NOBODY, "group": NOBODY, "extra_groups": [], "cwd": "/"})
 
@@ -122,7 +127,7 @@ class Program:
                 stderr=log,
                 env={**os.environ, **self.environment},
                 start_new_session=True,
-                preexec_fn=dying_with_parent(self.end_signal),
+                preexec_fn=dying_with_parent(self.end_signal),  # noqa: PLW1509 - a keeper has one thread
                 **self.rights.arguments,
             )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import secrets
 from collections.abc import Sequence
+from pathlib import Path
 
 from . import wire
 from .processes import Program, wait_for
@@ -21,8 +22,10 @@ def _program(place: Place, bundle: str, port: int, settings: Sequence[str], *opt
     folder = place.subfolder(f"redis-{port}")
     file = folder / "redis.conf"
     file.write_text("\n".join(["bind 127.0.0.1", f"port {port}", f'dir "{folder}"', *settings, ""]))
-    command = [find(bundle, "redis-server"), file, *options]
-    return Program(command, port, functools.partial(wire.redis, port, "PING"), place.folder / f"redis-{port}.log")
+    command: list[str | Path] = [find(bundle, "redis-server"), file, *options]
+    return Program(
+        command, port, functools.partial(wire.redis, port, "PING"), place.folder / f"redis-{port}.log"
+    )
 
 
 def _store(place: Place, bundle: str, port: int, *settings: str) -> Program:

@@ -38,10 +38,17 @@ class Server:
         ports: of all programs that it consists of; none if it is the user's own.
         log: the file with what its first program says, or None if it is the user's own.
         folder: where everything of it lies, or None if it is the user's own.
+        keeper: the process that owns it, or 0 if it is the user's own.
     """
 
     def __init__(
-        self, name: str, url: str, description: dict[str, Any], keeper: _Connection | None, token: str, shared: bool
+        self,
+        name: str,
+        url: str,
+        description: dict[str, Any],
+        keeper: _Connection | None,
+        token: str,
+        shared: bool,
     ) -> None:
         self.name = name
         self.url = url
@@ -49,6 +56,7 @@ class Server:
         self.ports: tuple[int, ...] = tuple(description.get("ports", ()))
         self.log = Path(description["log"]) if "log" in description else None
         self.folder = Path(description["folder"]) if "folder" in description else None
+        self.keeper: int = description.get("keeper", 0)
         self._keeper = keeper
         self._token = token
         self._shared = shared
@@ -96,7 +104,9 @@ class Server:
 
     def _must_be_killable(self) -> None:
         if self._shared:
-            raise NotKillable(f"this {self.name} is shared: a test that kills one must ask for one of its own")
+            raise NotKillable(
+                f"this {self.name} is shared: a test that kills one must ask for one of its own"
+            )
         if self._keeper is None:
             raise NotKillable(f"this {self.name} is the user's own, or closed")
 
@@ -179,8 +189,12 @@ class _Connection:
         with theirs:
             subprocess.run(
                 [sys.executable, str(PACKAGE), "--keep", name, token, *options],
-                stdin=theirs, stdout=subprocess.DEVNULL, stderr=theirs, env=environment, check=False,
-            )  # fmt: skip
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=theirs.fileno(),
+                env=environment,
+                check=False,
+            )
         return cls(ours)
 
     def send(self, message: dict[str, Any]) -> None:

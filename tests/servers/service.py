@@ -57,13 +57,13 @@ class Service(ABC):
         """Whether all programs run."""
         return all(program.running for program in self.programs)
 
-    def settle(self) -> None:
+    def settle(self) -> None:  # noqa: B027 - most need nothing
         """Called when all programs run and answer: join them, and return when the server as a whole can work.
 
         Called after every start, so it looks what is left to do.
         """
 
-    def clean_up(self) -> None:
+    def clean_up(self) -> None:  # noqa: B027 - most leave nothing
         """Called when all programs have ended for good: remove what is left of them outside the folder."""
 
 
@@ -78,7 +78,9 @@ def find_reachable(place: Place, rights: Rights, bundle: str, program: str) -> P
     try:
         rights.run([path, "--version"], env={**os.environ, **library_path(fetch(bundle))})
     except OSError:
-        return _in(shutil.copytree(fetch(bundle), place.subfolder(bundle), dirs_exist_ok=True), bundle, program)
+        return _in(
+            shutil.copytree(fetch(bundle), place.subfolder(bundle), dirs_exist_ok=True), bundle, program
+        )
     return path
 
 

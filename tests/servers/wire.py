@@ -1,7 +1,7 @@
 """Just enough of each server's protocol to ask whether it is up, and to join several into one.
 
-Drivers are not used, because a server is also started where they are not installed. Only MongoDB's needs `bson`, which
-comes with pymongo.
+Drivers are not used, because a server is also started where they are not installed. Only MongoDB's needs
+`bson`, which comes with pymongo.
 """
 
 from __future__ import annotations
