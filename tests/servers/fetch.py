@@ -201,8 +201,11 @@ def _bring_libraries(programs: Sequence[Path], work: Path, folder: Path) -> None
         for package in sorted(packages):
             try:
                 _unpack_packages([package], work, folder)
-            except Unavailable:
-                _unpack_packages([f"{package}t64"], work, folder)  # since Debian 13
+            except Unavailable as error:
+                try:
+                    _unpack_packages([f"{package}t64"], work, folder)  # its name since Debian 13
+                except Unavailable:
+                    raise error from None
 
 
 def _missing_libraries(program: Path, folder: Path) -> list[str]:

@@ -7,9 +7,11 @@ import importlib.util
 
 from . import wire
 from .errors import Unavailable
+from .fetch import fetch, library_path
 from .processes import Program, wait_for
 from .service import Place, Service, find
 
+BUNDLE = "mongodb-6.0"
 NAME = "rs0"
 # A new primary within a second or two, so that tests of failover are quick.
 SETTINGS = {"electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 200}
@@ -30,7 +32,7 @@ class MongoDB(Service):
     def _program(self, place: Place, port: int) -> Program:
         # fmt: off
         command = [
-            find("mongodb-6.0", "mongod"), "--dbpath", place.subfolder(f"mongodb-{port}"),
+            find(BUNDLE, "mongod"), "--dbpath", place.subfolder(f"mongodb-{port}"),
             "--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket",
             "--wiredTigerCacheSizeGB", "0.25", "--setParameter", "diagnosticDataCollectionEnabled=false",
             "--setParameter", "shutdownTimeoutMillisForSignaledShutdown=0",  # nobody waits for it
@@ -38,7 +40,8 @@ class MongoDB(Service):
         ]
         # fmt: on
         ping = functools.partial(wire.mongodb, port, {"ping": 1})
-        return Program(command, port, ping, place.folder / f"mongodb-{port}.log")
+        log = place.folder / f"mongodb-{port}.log"
+        return Program(command, port, ping, log, library_path(fetch(BUNDLE)))
 
     def settle(self) -> None:
         """Make the servers a replica set, once, and wait until it has a primary and all others follow it."""
