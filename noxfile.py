@@ -97,7 +97,15 @@ def conformance(session: nox.Session) -> None:
 def teeth(session: nox.Session) -> None:
     """Show that the suite bites: every faulty store is caught by the law that it breaks."""
     _install_project(session, "test")
-    session.run("pytest", "-q", "-n", "auto", "-m", "teeth", *(session.posargs or ["tests/core/testing"]))
+    session.run("pytest", "-q", "-n", "auto", "-m", "teeth", *(session.posargs or ["tests"]))
+
+
+@nox.session(default=False)
+def template(session: nox.Session) -> None:
+    """Install the backend template as a stranger would, prove it, and walk the tutorial to it."""
+    _install_project(session, "test")
+    session.install("virtualenv")
+    session.run("pytest", "-q", "-m", "template", *(session.posargs or ["tests/contrib"]))
 
 
 @nox.session(default=False)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from .errors import InvalidCursor, LimitExceeded, StorageError
+from .errors import InvalidCursor, LimitExceeded, StorageError, UnserializableValueError
 from .ids import validate_id
 from .record import GROWTH_BYTES, MAX_ATTRIBUTE_BYTES, check_record
 
 if TYPE_CHECKING:
     from .record import RunRecord
-    from .storage import Append, Limits
+    from .storage import Append, Claim, Limits, RunQuery
 
 
 def check_appends(appends: Sequence[Append]) -> None:
@@ -23,6 +23,7 @@ def check_appends(appends: Sequence[Append]) -> None:
     Raises:
         ValueError: no events, a run named twice, a gap, or events of another run.
         InvalidIdError: an id that cannot be stored.
+        UnserializableValueError: an event's body is not bytes.
     """
     if len(appends) > 1:
         runs = {a.run_id for a in appends}
@@ -51,7 +52,15 @@ def _check_append(append: Append) -> None:
                 f"{event.run_id!r}; the append needs number {sequence} of {run_id!r}"
             )
         validate_id(event.event_id, "event id")
+        if type(event.body) is not bytes:
+            raise UnserializableValueError(
+                f"run {run_id!r}: the body of event {sequence} is {type(event.body).__name__}, not bytes; "
+                "write it with encode_body"
+            )
     _check_append_record(append.record, append, sequence)
+    if append.lease is not None:
+        validate_id(append.lease.token, "lease token")
+        validate_id(append.lease.owner, "owner")
 
 
 def _check_append_record(record: RunRecord, append: Append, head: int) -> None:
@@ -112,6 +121,53 @@ def check_paging(after: int, limit: int | None) -> None:
         raise ValueError(f"sequence {after} is negative")
     if limit is not None and limit < 0:
         raise ValueError(f"limit {limit} is negative")
+
+
+def check_claiming(
+    owner: str, lease: int, limit: int, queues: Sequence[str] | None, run_id: str | None
+) -> None:
+    """Refuse to claim for a time that is none, or by a name that nothing can have.
+
+    Raises:
+        ValueError: the lease is not positive, or `limit` is negative.
+        InvalidIdError: a name that cannot be stored.
+    """
+    check_paging(0, limit)
+    validate_id(owner, "owner")
+    if lease <= 0:
+        raise ValueError(f"a lease of {lease} µs is over before it begins")
+    if run_id is not None:
+        validate_id(run_id)
+    for queue in queues or ():
+        validate_id(queue, "queue")
+
+
+def check_claim(claim: Claim) -> None:
+    """Refuse a claim of a run that nothing can be called.
+
+    Raises:
+        InvalidIdError: run id, token or owner cannot be stored.
+    """
+    validate_id(claim.run_id)
+    validate_id(claim.token, "lease token")
+    validate_id(claim.owner, "owner")
+
+
+def can_match(query: RunQuery | None) -> bool:
+    """Whether any run can match: names with lone surrogates are never stored, so nobody need look."""
+    if query is None:
+        return True
+    texts = [*query.attributes, *query.attributes.values()]
+    texts += [text for text in (query.workflow, query.queue, query.parent) if text is not None]
+    return not any(_is_no_text(text) for text in texts)
+
+
+def _is_no_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def write_cursor(record: RunRecord) -> str:

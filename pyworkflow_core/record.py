@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from .errors import LimitExceeded, MalformedValueError
+from .errors import LimitExceeded, MalformedValueError, UnserializableValueError
 from .events import Envelope, Event, decode_body
 from .payloads import (
     CancellationRequested,
@@ -273,15 +273,22 @@ def check_record(record: RunRecord, *, growth: int = 0) -> None:
 
     Raises:
         LimitExceeded: attributes over 512 bytes, or the whole over 2 kB.
+        UnserializableValueError: a part of it cannot be encoded: a lone surrogate, or no text.
     """
-    attributes = len(msgspec.json.encode(record.attributes)) if record.attributes else 0
+    try:
+        attributes = len(msgspec.json.encode(record.attributes)) if record.attributes else 0
+        size = record_bytes(record)
+    except (TypeError, ValueError) as error:
+        raise UnserializableValueError(
+            f"run {record.run_id!r}: its record cannot be encoded: {error}"
+        ) from error
     if attributes > MAX_ATTRIBUTE_BYTES:
         raise LimitExceeded(
             f"run {record.run_id!r}: its attributes take {attributes} bytes; at most "
             f"{MAX_ATTRIBUTE_BYTES} fit. Keep large values in the workflow's arguments."
         )
     most = MAX_RECORD_BYTES - growth
-    if (size := record_bytes(record)) > most:
+    if size > most:
         raise LimitExceeded(
             f"run {record.run_id!r}: its record takes {size} bytes; at most {most} fit. "
             "Shorten tags, attributes, the workflow's name or the idempotency key."

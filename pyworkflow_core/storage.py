@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from msgspec import Struct
 
-from .checks import check_appends, check_paging, find_over_limit
+from . import checks
 from .errors import StorageClosed, StorageError
 from .events import Event
 from .ids import validate_id
@@ -336,13 +336,14 @@ class StorageBackend(ABC):
             ValueError: an append without events, a run named twice, positions with a gap,
                 or an event of another run; nothing was written.
             InvalidIdError: an id that cannot be stored; nothing was written.
+            UnserializableValueError: a body or a new run's record is unfit; nothing was written.
             StorageUnavailable: nothing was written.
         """
-        check_appends(appends)
+        checks.check_appends(appends)
         await self._ready()
         if within is not None and not self.capabilities.transactions:
             raise ValueError(f"{type(self).__name__} cannot join a transaction: within= must be None")
-        over = find_over_limit(appends, self.limits)
+        over = checks.find_over_limit(appends, self.limits)
         if not over:
             return await self._commit(appends, within) if appends else []
         accepted = [a for a in appends if a.run_id not in over]
@@ -357,7 +358,7 @@ class StorageBackend(ABC):
             CorruptLog: the log is damaged.
         """
         validate_id(run_id)
-        check_paging(after, limit)
+        checks.check_paging(after, limit)
         await self._ready()
         return [] if limit == 0 else await self._read(run_id, after, limit)
 
@@ -376,9 +377,11 @@ class StorageBackend(ABC):
             InvalidCursor: `cursor` is not one that this method returned.
             ValueError: `limit` is negative.
         """
-        check_paging(0, limit)
+        checks.check_paging(0, limit)
         await self._ready()
-        return Page([], cursor) if limit == 0 else await self._find(query or RunQuery(), cursor, limit)
+        if limit == 0 or not checks.can_match(query):
+            return Page([], None if limit else cursor)
+        return await self._find(query or RunQuery(), cursor, limit)
 
     async def claim(
         self,
@@ -403,15 +406,11 @@ class StorageBackend(ABC):
             limit: how many at most.
             queues: only these; None for every queue.
             run_id: only this run.
+
+        Raises:
+            ValueError: the lease is not positive, `limit` is negative, or a name is impossible.
         """
-        check_paging(0, limit)
-        validate_id(owner, "owner")
-        if lease <= 0:
-            raise ValueError(f"a lease of {lease} µs is over before it begins")
-        if run_id is not None:
-            validate_id(run_id)
-        for queue in queues or ():
-            validate_id(queue, "queue")
+        checks.check_claiming(owner, lease, limit, queues, run_id)
         await self._ready()
         if limit == 0 or (queues is not None and not queues):
             return []
@@ -419,11 +418,13 @@ class StorageBackend(ABC):
 
     async def extend(self, claim: Claim, until: int) -> bool:
         """Let the claim's lease end at `until`. False, and no change, if it is no longer the claim's."""
+        checks.check_claim(claim)
         await self._ready()
         return await self._extend(claim, until)
 
     async def release(self, claim: Claim) -> bool:
         """End the claim's lease. False, and no change, if it is no longer the claim's."""
+        checks.check_claim(claim)
         await self._ready()
         return await self._release(claim)
 
@@ -434,7 +435,7 @@ class StorageBackend(ABC):
             ValueError: the head is another one; nothing was removed.
         """
         validate_id(run_id)
-        check_paging(expected, None)
+        checks.check_paging(expected, None)
         await self._ready()
         await self._delete(run_id, expected)
 
@@ -445,7 +446,7 @@ class StorageBackend(ABC):
             FeedPositionLost: the position is no longer held.
             NotImplementedError: the backend does not declare ``feed``.
         """
-        check_paging(0, limit)
+        checks.check_paging(0, limit)
         await self._ready()
         if not self.capabilities.feed:
             raise NotImplementedError(f"{type(self).__name__} has no feed in this namespace")

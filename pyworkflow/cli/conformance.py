@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,8 @@ def conformance(
         raise UsageError(f"there is no profile {profile!r}; there are {', '.join(PROFILES)}")
     if unknown := [number for number in law or () if number not in LAWS]:
         raise UsageError(f"there is no law {unknown[0]}; they are numbered 1 to {max(LAWS)}")
+    # A store that is cut and killed complains in its log; that is what it should do.
+    logging.basicConfig(level=logging.CRITICAL)
     subject = subject_of(url)
     if isinstance(subject, UrlSubject):
         subject.restart_command = restart

@@ -15,6 +15,8 @@ from ..payloads import WorkflowResumed, WorkflowStarted, WorkflowSuspended
 from ..record import RunRecord, evolve
 from ..storage import Append, LeaseChange
 
+_NO_TEXT = '{"x":""}'
+
 
 def noted(data: str = "{}", *, at: int = 0) -> bytes:
     """The body of an event of an application's own type, which changes nothing but the head.
@@ -24,6 +26,11 @@ def noted(data: str = "{}", *, at: int = 0) -> bytes:
         at: when, in microseconds since 1970.
     """
     return encode_body(UnknownPayload("laws.noted", Raw(data.encode())), at)
+
+
+def noted_of(size: int) -> bytes:
+    """The body of such an event that has exactly so many bytes."""
+    return noted(f'{{"x":"{"x" * (size - len(noted(_NO_TEXT)))}"}}')
 
 
 def created(
@@ -49,6 +56,19 @@ def created(
     """
     event = Event(run_id, 1, event_id, encode_body(WorkflowStarted(workflow, **fields), at))
     return Append(run_id, incarnation, 0, (event,), evolve(None, [event], incarnation=incarnation), lease)
+
+
+def created_with(run_id: str, *bodies: bytes, **fields: Any) -> Append:
+    """The append that creates a run and goes on with events of these bodies, all in one.
+
+    Args:
+        run_id: the run.
+        *bodies: bodies of the events behind the first.
+        **fields: see `created`.
+    """
+    first = created(run_id, **fields)
+    more = after(first.record, *bodies)
+    return Append(run_id, first.incarnation, 0, first.events + more.events, more.record, first.lease)
 
 
 def after(

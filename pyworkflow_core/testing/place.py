@@ -83,9 +83,13 @@ class Place:
         await self.close(store)
         return await self.open()
 
-    def another_namespace(self) -> str:
-        """The name of a namespace that nobody else uses; it is dropped at the end."""
-        name = f"laws_{secrets.token_hex(6)}"
+    def another_namespace(self, like: str = "") -> str:
+        """The name of a namespace that nobody else uses; it is dropped at the end.
+
+        Args:
+            like: begins with this: a namespace whose name is almost another's.
+        """
+        name = f"{like}_{secrets.token_hex(2)}" if like else f"laws_{secrets.token_hex(6)}"
         self._namespaces.append(name)
         return name
 

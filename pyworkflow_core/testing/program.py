@@ -38,9 +38,9 @@ def program_of_check(
     source = textwrap.dedent(inspect.getsource(function))
     source = source[source.index("async def") :]
     imports = {("pyworkflow_core.testing", "prove")} | set(names_used(function))
-    setup, target = write_target(subject)
+    needed, setup, target = write_target(subject)
     call = f"prove({function.__name__}, {target}, law={law}, profile={profile!r}, seed={seed})"
-    return write_program(headline(law, said), about, imports, setup, f"{source}\n\n{call}\n")
+    return write_program(headline(law, said), about, imports | needed, setup, f"{source}\n\n{call}\n")
 
 
 def write_program(title: str, about: str, imports: set[tuple[str, str]], setup: list[str], body: str) -> str:
@@ -92,16 +92,16 @@ def _global_names(code: Any) -> set[str]:
     return names
 
 
-def write_target(subject: Subject) -> tuple[list[str], str]:
-    """Lines that a program needs first, and the expression of the subject."""
+def write_target(subject: Subject) -> tuple[set[tuple[str, str]], list[str], str]:
+    """What a program has to import, the lines that it needs first, and the expression of the subject."""
     if isinstance(subject, UrlSubject):
         if redact(subject.template) == subject.template:
-            return [], repr(subject.template)
+            return set(), [], repr(subject.template)
         line = f'url = os.environ["{URL_VARIABLE}"]  # {redact(subject.template)}'
-        return ["import os", "", line], "url"
+        return {("os", "")}, [line, ""], "url"
     described = describe_subject(subject)
     where = ", ".join(repr(described[key]) for key in ("module", "file", "name"))
-    return ["from pyworkflow_core.testing import load_subject"], f"load_subject({where})"
+    return {("pyworkflow_core.testing", "load_subject")}, [], f"load_subject({where})"
 
 
 def about_python() -> str:

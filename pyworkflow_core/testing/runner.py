@@ -171,6 +171,8 @@ def declares(capabilities: Capabilities, need: str) -> bool:
     """Whether `capabilities` has what a check needs."""
     if need == "caller_clock":
         return capabilities.clock == "caller"
+    if need == "server_clock":
+        return capabilities.clock == "server"
     if need == "persists":
         return capabilities.durable or capabilities.file_medium or capabilities.server
     return bool(getattr(capabilities, need))

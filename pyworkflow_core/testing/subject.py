@@ -7,7 +7,7 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
@@ -19,6 +19,7 @@ from ..plugins import find_backend, open_storage, redact
 from ..storage import StorageBackend
 from .broken import NotChecked
 from .clock import Clock
+from .disk import FailingDisk, failing_disk
 
 PLACEHOLDER = "{namespace}"
 
@@ -98,6 +99,25 @@ class Subject:
     def files(self, namespace: str) -> Files | None:
         """Where `namespace` lies, for a store with capability ``file_medium``."""
         return None
+
+    def failing_disk(
+        self, namespace: str, error: int, after: int, times: int | None = None
+    ) -> AbstractContextManager[FailingDisk]:
+        """Let the disk fail below `files(namespace)` for a while.
+
+        Without an override, writes and syncs that go through Python's `os` fail. What it gives
+        must tell by its attribute `failures` how often it has failed.
+
+        Args:
+            namespace: whose disk.
+            error: the `errno` of what fails: ENOSPC or EIO.
+            after: so many writes and syncs come through before.
+            times: how many fail; None for every further one.
+        """
+        files = self.files(namespace)
+        if files is None:
+            raise NotChecked("define files(namespace) or failing_disk(namespace, error, after, times)")
+        return failing_disk(files.folder, error, after, times)
 
     def address(self) -> tuple[str, int] | None:
         """Host and port of the server, for a proxy that cuts connections to it."""

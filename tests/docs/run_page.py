@@ -1,11 +1,16 @@
-"""Runs the code blocks of one page: `python run_page.py PAGE.md`, in a working directory of its own.
+"""Runs the code blocks of one page: `python run_page.py [--walk] PAGE.md`, in a working directory of its own.
 
 - ```python blocks run in order and share a namespace; `await` is allowed at top level.
 - ```console blocks run each line that begins with `$ pyworkflow`, `$ python FILE.py` or `$ sleep`,
   environment variables before it included; it must exit with 0.
 - `<!-- no-run: reason -->` on the line above a block: Python is compiled only, a console not run.
 - `<!-- file: orders.py -->` on the line above a block: it becomes that file instead of being run.
+- `<!-- more: orders.py -->` on the line above a block: it goes on at the end of that file.
+- `<!-- change: orders.py -->` on the line above a block: a function of that file gets this text instead.
 - `<!-- exit: 2 -->` on the line above a console block: its commands exit with that instead.
+
+With `--walk` the page is followed to the letter: every line of a console block that begins with `$ ` is
+run, and what is shown below it must be printed, in that order, where `…` stands for anything.
 
 A run's id that a console block shows stands for the id that its command really printed: later
 commands that name it get the real one.
@@ -29,8 +34,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FENCE = re.compile(r"(?P<indent> *)(?P<ticks>`{3,})(?P<language>\w*)\s*")
-MARK = re.compile(r"\s*<!-- (?P<name>no-run|exit|file): (?P<value>.+?) -->\s*")
+MARK = re.compile(r"\s*<!-- (?P<name>no-run|exit|file|more|change): (?P<value>.+?) -->\s*")
 COMMAND = re.compile(r"\$ (?:[A-Z_]+=\S+ )*(?:pyworkflow|python \w+\.py\b|sleep \d)")
+INTO_A_FILE = {"file", "more", "change"}
 RUN_ID = re.compile(r"\brun_[0-9a-z]{20,26}\b")
 
 
@@ -86,19 +92,46 @@ def compile_block(block: Block, name: str) -> types.CodeType:
     return code
 
 
-def run_console(block: Block, name: str, ids: dict[str, str]) -> None:
-    """Run the block's own commands, and complain about an unexpected exit.
+def write_block(block: Block) -> None:
+    """Write a block that is a file, a further part of one, or another version of a function in one."""
+    if "file" in block.marks:
+        Path(block.marks["file"]).write_text(block.source, encoding="utf-8")
+    elif "more" in block.marks:
+        path = Path(block.marks["more"])
+        # As the formatter has it: one empty line within a class, two outside.
+        gap = "\n" if block.source.startswith(" ") else "\n\n"
+        path.write_text(path.read_text(encoding="utf-8") + gap + block.source, encoding="utf-8")
+    else:
+        _change_function(Path(block.marks["change"]), block.source)
+
+
+def _change_function(path: Path, source: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    (new,) = ast.parse(source).body
+    assert isinstance(new, ast.FunctionDef)
+    (old,) = [node for node in ast.parse(text).body if getattr(node, "name", None) == new.name]
+    lines = text.splitlines(keepends=True)
+    lines[old.lineno - 1 : old.end_lineno] = [source]
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def run_console(block: Block, name: str, ids: dict[str, str], *, walk: bool = False) -> None:
+    """Run the block's commands, and complain about an unexpected exit.
 
     Args:
         block: the block.
         name: the page, for messages.
         ids: run ids as the page shows them, with the real ones; those of this block are added.
+        walk: run every command, and compare what it prints.
     """
     expected = int(block.marks.get("exit", "0"))
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     lines = block.source.splitlines()
     for number, line in enumerate(lines):
-        if not COMMAND.match(line):
+        if not (line.startswith("$ ") if walk else COMMAND.match(line)):
+            continue
+        if walk and line.startswith("$ cd "):
+            os.chdir(line[5:])
             continue
         command = RUN_ID.sub(lambda shown: ids.get(shown[0], shown[0]), line[2:])
         done = subprocess.run(  # the page is ours: its commands are meant to run
@@ -106,7 +139,7 @@ def run_console(block: Block, name: str, ids: dict[str, str]) -> None:
             shell=True,
             check=False,
             env=os.environ | {"PATH": path},
-            timeout=60,
+            timeout=900 if walk else 60,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
@@ -116,15 +149,27 @@ def run_console(block: Block, name: str, ids: dict[str, str]) -> None:
         code = done.returncode if done.returncode >= 0 else 128 - done.returncode
         if code != expected:
             raise SystemExit(f"{name}:{block.line}: {line!r} exited with {code}, not {expected}")
-        shown = itertools.takewhile(lambda text: not text.startswith("$ "), lines[number + 1 :])
+        shown = list(itertools.takewhile(lambda text: not text.startswith("$ "), lines[number + 1 :]))
+        if walk and (missing := _first_not_printed(shown, done.stdout)) is not None:
+            raise SystemExit(f"{name}:{block.line}: {line!r} did not print {missing!r} there")
         ids.update(zip(_new_ids("\n".join(shown), ids), _new_ids(done.stdout, ids.values()), strict=False))
+
+
+def _first_not_printed(shown: list[str], printed: str) -> str | None:
+    """The first of the shown lines that was not printed behind the ones before it."""
+    rest = iter(printed.splitlines())
+    for line in shown:
+        words = [re.escape(word).replace("…", ".*") for word in RUN_ID.sub("…", line).split()]
+        if not any(re.fullmatch(r"\s*" + r"\s+".join(words) + r"\s*", there) for there in rest):
+            return line
+    return None
 
 
 def _new_ids(text: str, known: Collection[str]) -> list[str]:
     return [run_id for run_id in dict.fromkeys(RUN_ID.findall(text)) if run_id not in known]
 
 
-def run_page(path: Path) -> None:
+def run_page(path: Path, *, walk: bool = False) -> None:
     """Run every block of the page in order."""
     sys.path.insert(0, os.getcwd())  # as for a program, so that a block can import a file of its page
     module = types.ModuleType("__page__")
@@ -132,18 +177,18 @@ def run_page(path: Path) -> None:
     with asyncio.Runner() as runner:
         ids: dict[str, str] = {}
         for block in blocks_of(path.read_text(encoding="utf-8")):
-            if "file" in block.marks:
-                Path(block.marks["file"]).write_text(block.source, encoding="utf-8")
-            if block.language == "python":
+            if INTO_A_FILE & block.marks.keys():
+                write_block(block)
+            if block.language == "python" and "more" not in block.marks:
                 code = compile_block(block, str(path))
-                if not {"no-run", "file"} & block.marks.keys():
+                if not (INTO_A_FILE | {"no-run"}) & block.marks.keys():
                     result = eval(code, module.__dict__)
                     if inspect.iscoroutine(result):
                         runner.run(result)
             elif block.language == "console" and "no-run" not in block.marks:
                 sys.stdout.flush()
-                run_console(block, str(path), ids)
+                run_console(block, str(path), ids, walk=walk)
 
 
 if __name__ == "__main__":
-    run_page(Path(sys.argv[1]))
+    run_page(Path(sys.argv[-1]).resolve(), walk="--walk" in sys.argv[1:-1])

@@ -12,11 +12,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 RUN_PAGE = Path(__file__).with_name("run_page.py")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# It installs a distribution: tests/contrib/backend-template/test_installed.py walks it.
+WALKED = ROOT / "docs/tutorial/write-a-backend.md"
 
 
-def run(page: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+def run(page: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(RUN_PAGE), str(page)],
+        [sys.executable, str(RUN_PAGE), *options, str(page)],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -29,7 +31,10 @@ def _has_code(page: Path) -> bool:
     return re.search(r"^ *`{3,}(python|console)", page.read_text(encoding="utf-8"), re.M) is not None
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if _has_code(p)], ids=lambda p: str(p.relative_to(ROOT)))
+HERE = [page for page in PAGES if _has_code(page) and page != WALKED]
+
+
+@pytest.mark.parametrize("page", HERE, ids=lambda p: str(p.relative_to(ROOT)))
 def test_the_code_of_a_page_runs(page: Path, tmp_path: Path) -> None:
     done = run(page, tmp_path)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
@@ -63,10 +68,10 @@ def test_every_page_can_be_reached_from_the_first_one() -> None:
     assert sorted(str(p.relative_to(ROOT)) for p in unreached) == []
 
 
-def check(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def check(text: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     page = folder / "page.md"
     page.write_text(text, encoding="utf-8")
-    return run(page, folder)
+    return run(page, folder, *options)
 
 
 def test_blocks_of_a_page_share_a_namespace_and_a_folder(tmp_path: Path) -> None:
@@ -144,3 +149,43 @@ def test_a_command_killed_by_a_signal_exits_as_a_shell_says(tmp_path: Path) -> N
 
 def test_other_commands_of_a_console_block_are_not_run(tmp_path: Path) -> None:
     assert check("```console\n$ exit 3\n$ pip install nothing\n```\n", tmp_path).returncode == 0
+
+
+def test_parts_of_a_file_are_joined_as_the_formatter_would(tmp_path: Path) -> None:
+    parts = ["class A:\n    x = 1\n", "    def f(self):\n        return self.x\n", "def g(): ...\n"]
+    marks = ["file", "more", "more"]
+    page = [f"<!-- {m}: a.py -->\n```python\n{p}```\n" for m, p in zip(marks, parts, strict=True)]
+    done = check("\n".join(page), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a.py").read_text() == f"{parts[0]}\n{parts[1]}\n\n{parts[2]}"
+
+
+def test_a_changed_function_takes_the_place_of_the_one_of_its_name(tmp_path: Path) -> None:
+    (tmp_path / "one.py").write_text("def f():\n    return 1\n\n\ndef g():\n    return f()\n")
+    done = check("<!-- change: one.py -->\n```python\ndef f():\n    return 2\n```\n", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "one.py").read_text() == "def f():\n    return 2\n\n\ndef g():\n    return f()\n"
+
+
+def test_a_page_that_is_walked_runs_every_command_where_it_says(tmp_path: Path) -> None:
+    done = check("```console\n$ mkdir here\n$ cd here\n$ touch it\n```\n", tmp_path, "--walk")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "here/it").exists()
+
+
+@pytest.mark.parametrize(
+    ("shown", "passes"),
+    [
+        ("one two\nfour", True),
+        ("one   two", True),
+        ("… two\nth…", True),
+        (f"run_{'0' * 20} ends", True),
+        ("two", False),
+        ("four\none two", False),
+    ],
+)
+def test_a_page_that_is_walked_must_print_what_it_shows(tmp_path: Path, shown: str, passes: bool) -> None:
+    say = f"printf 'one two\\nthree\\nrun_{'a' * 20}  ends\\nfour\\n'"
+    done = check(f"```console\n$ {say}\n{shown}\n```\n", tmp_path, "--walk")
+    assert (done.returncode == 0) is passes, done.stdout + done.stderr
+    assert passes or "did not print" in done.stderr

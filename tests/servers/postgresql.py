@@ -32,11 +32,12 @@ class PostgreSQL(Service):
         rights.give(home)
         self._data = home / "data"
         programs = find_reachable(place, rights, "postgresql-18", "postgres").parent
+        environment = {**ENVIRONMENT, **library_path(programs.parents[2])}
         # fmt: off
         rights.run([
             programs / "initdb", "-D", self._data, "-U", USER, "-A", "trust", "-E", "UTF8",
             "--locale=C.UTF-8", "--no-sync", "--no-instructions",
-        ], env={**os.environ, **ENVIRONMENT})
+        ], env={**os.environ, **environment})
         # fmt: on
         settings = [
             word for setting in (f"port={port}", *SETTINGS, *place.options) for word in ("-c", setting)
@@ -47,7 +48,7 @@ class PostgreSQL(Service):
                 port,
                 functools.partial(wire.ping_postgresql, port, USER, USER),
                 place.folder / "postgresql.log",
-                ENVIRONMENT,
+                environment,
                 rights,
                 stop_signal=signal.SIGINT,
                 end_signal=signal.SIGQUIT,  # at once, but it still removes its shared memory

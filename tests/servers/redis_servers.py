@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import wire
+from .fetch import fetch, library_path
 from .processes import Program, wait_for
 from .service import Place, Service, find
 
@@ -23,9 +24,8 @@ def _program(place: Place, bundle: str, port: int, settings: Sequence[str], *opt
     file = folder / "redis.conf"
     file.write_text("\n".join(["bind 127.0.0.1", f"port {port}", f'dir "{folder}"', *settings, ""]))
     command: list[str | Path] = [find(bundle, "redis-server"), file, *options]
-    return Program(
-        command, port, functools.partial(wire.redis, port, "PING"), place.folder / f"redis-{port}.log"
-    )
+    ping = functools.partial(wire.redis, port, "PING")
+    return Program(command, port, ping, place.folder / f"redis-{port}.log", library_path(fetch(bundle)))
 
 
 def _store(place: Place, bundle: str, port: int, *settings: str) -> Program:

@@ -12,4 +12,5 @@ def pyworkflow_backend() -> BackendInfo:
         open="pyworkflow_file.backend:open_url",
         summary="a folder on a local disk: a journal of JSON lines, synced before it answers",
         example="file:///var/lib/myapp/workflows",
+        conformance="pyworkflow_file.conformance:FileSubject",
     )

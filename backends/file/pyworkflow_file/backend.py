@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from pyworkflow_core.errors import StorageClosed, StorageUnavailable
+from pyworkflow_core.record import copy_record
 from pyworkflow_core.storage import (
     Answer,
     Append,
@@ -31,7 +32,6 @@ from .compact import compact_segments
 from .disk import Disk, storage_error
 from .feed import read_feed
 from .folder import check_platform
-from .heads import copy_record
 from .options import Options, parse_url
 from .reading import read_extents
 from .store import Store

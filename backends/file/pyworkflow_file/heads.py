@@ -6,8 +6,6 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
-import msgspec
-
 if TYPE_CHECKING:
     from pyworkflow_core.record import RunRecord
     from pyworkflow_core.storage import LeaseChange
@@ -147,10 +145,3 @@ class Heads:
         """Forget everything."""
         self.drop_changes()
         self._known.clear()
-
-
-def copy_record(record: RunRecord) -> RunRecord:
-    """The record with attributes of its own, since a dictionary can be changed."""
-    if not record.attributes:
-        return record
-    return msgspec.structs.replace(record, attributes=dict(record.attributes))

@@ -223,12 +223,14 @@ class Journal:
             except OSError as worse:
                 raise self._poisoned(worse) from error
             raise storage_error(error, self.path(start.segment), "append to") from error
+        end = Place(start.segment, start.offset + len(data))
         try:
             self.disk.sync(self._fd)
+            record = self.lock.write_record(end)
         except OSError as error:
             raise self._poisoned(error) from error
-        self.end = Place(start.segment, start.offset + len(data))
-        self._record, self._synced = self.lock.write_record(self.end), self.end
+        self.end = self._synced = end
+        self._record = record
         self.sync_time = (time.perf_counter() - began) * 1e6
         return start
 

@@ -11,10 +11,11 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from pyworkflow_core.errors import OutcomeUnknown, StorageError, StorageFull, StorageUnavailable
+from pyworkflow_core.record import copy_record
 from pyworkflow_core.sequencing import answer_moved
 from pyworkflow_core.storage import Answer, Append, Committed, Conflict, Refused, Unknown
 
-from .heads import Head, copy_record
+from .heads import Head
 from .index import Seen
 from .journal import SyncFailed
 from .lines import encode_append, encode_grave

@@ -12,4 +12,5 @@ def pyworkflow_backend() -> BackendInfo:
         open="pyworkflow_memory.backend:open_url",
         summary="in this process's memory, gone when it ends; for tests and for trying things",
         example="memory://",
+        conformance="pyworkflow_memory.conformance:MemorySubject",
     )

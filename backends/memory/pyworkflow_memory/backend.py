@@ -238,4 +238,13 @@ def open_url(url: str) -> InMemoryStorageBackend:
         raise ConfigurationError(
             f"{url!r}: the memory backend has no options; write memory:// or memory://name"
         )
-    return InMemoryStorageBackend(unquote(url.partition(":")[2].lstrip("/")) or None)
+    return InMemoryStorageBackend(_name(url))
+
+
+def forget(url: str) -> None:
+    """Drop the store of ``memory://name``; open handles keep what they have."""
+    _named.pop(_name(url) or "", None)
+
+
+def _name(url: str) -> str | None:
+    return unquote(url.partition(":")[2].lstrip("/")) or None

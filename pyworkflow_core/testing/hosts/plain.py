@@ -108,7 +108,7 @@ class PlainStore(StorageBackend):
         place = None if cursor is None else self._read_cursor(cursor)
         found: list[RunRecord] = []
         for record in self._listed(state):
-            if (place is not None and self._place(record) <= place) or not self._matches(query, record):
+            if not self._is_behind(record, place) or not self._matches(query, record):
                 continue
             if len(found) == limit:
                 return Page(found, write_cursor(found[-1]))
@@ -125,6 +125,9 @@ class PlainStore(StorageBackend):
     def _place(self, record: RunRecord) -> tuple[int, str]:
         """Where a run stands in listings: newest first, then by id."""
         return -record.created_at, record.run_id
+
+    def _is_behind(self, record: RunRecord, place: tuple[int, str] | None) -> bool:
+        return place is None or self._place(record) > place
 
     def _matches(self, query: RunQuery, record: RunRecord) -> bool:
         return query.matches(record)

@@ -34,7 +34,8 @@ class Namespace:
         self.waiters: set[asyncio.Future[None]] = set()
 
 
-_named: dict[str, Namespace] = {}
+NAMESPACES: dict[str, Namespace] = {}
+"""Every namespace of this process, by name."""
 
 
 class RamStore(PlainStore):
@@ -51,12 +52,12 @@ class RamStore(PlainStore):
         self._space = self._find_namespace(name)
 
     def _find_namespace(self, name: str) -> Namespace:
-        return _named.setdefault(name, Namespace())
+        return NAMESPACES.setdefault(name, Namespace())
 
     @staticmethod
     def forget(name: str) -> None:
         """Drop everything that is kept under `name`."""
-        _named.pop(name, None)
+        NAMESPACES.pop(name, None)
 
     @property
     def _state(self) -> State:

@@ -187,12 +187,17 @@ class TcpStore(StorageBackend):
         return claims
 
     async def _extend(self, claim: Claim, until: int) -> bool:
-        extended: bool = await self._ask_again("extend", claim, until)
-        return extended
+        return await self._change_lease("extend", claim, until)
 
     async def _release(self, claim: Claim) -> bool:
-        released: bool = await self._ask_again("release", claim)
-        return released
+        return await self._change_lease("release", claim)
+
+    async def _change_lease(self, call: str, claim: Claim, *arguments: int) -> bool:
+        try:
+            changed: bool = await self._ask_again(call, claim, *arguments)
+        except UnicodeEncodeError:
+            return False  # text that no claim can have
+        return changed
 
     async def _delete(self, run_id: str, expected: int) -> None:
         await self._ask_again("delete", run_id, expected)

@@ -70,8 +70,13 @@ class TcpServer:
         return self._stores[namespace]
 
     def make_store(self, namespace: str) -> StorageBackend:
-        """A store in a folder of the namespace's own, whatever the name has in it."""
-        return LinesStore(os.path.join(self.folder, hashlib.sha256(namespace.encode()).hexdigest()))
+        """A store in a folder of the namespace's own."""
+        return LinesStore(folder_of(self.folder, namespace))
+
+
+def folder_of(folder: str, namespace: str) -> str:
+    """Where a namespace's journal is, whatever the name has in it."""
+    return os.path.join(folder, hashlib.sha256(namespace.encode()).hexdigest())
 
 
 async def run(server: TcpServer, port: int) -> None:

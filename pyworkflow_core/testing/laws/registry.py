@@ -25,7 +25,8 @@ class Check(Struct, frozen=True):
         name: the function's name, a sentence.
         prove: the test.
         needs: capabilities, beyond the law's own, without which the check does not apply:
-            names of boolean `Capabilities`, or ``caller_clock`` where a check sets the time.
+            names of boolean `Capabilities`, or ``caller_clock`` where a check sets the time,
+            ``server_clock`` where it waits for it.
         seconds: how long it may take before it counts as hanging.
         absent: whether the check is made where the law's capability is *not* declared, and shows
             that it is not there either.

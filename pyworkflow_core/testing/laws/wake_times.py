@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ...storage import LeaseChange, StorageBackend
+from ...storage import Append, LeaseChange, StorageBackend
 from ..appends import after, created, resumed, suspended
 from ..broken import holds, same
 from ..place import Place
@@ -132,18 +132,46 @@ async def claim_and_release(place: Place, store: StorageBackend, rounds: int) ->
     return came
 
 
+async def claim_what_comes(place: Place, store: StorageBackend, rounds: int, claimed: list[str]) -> None:
+    """Claim again and again, at every moment that the loop offers; add what came to `claimed`."""
+    for _ in range(rounds):
+        claimed += ids(await take(place, store, owner="thief"))
+        await asyncio.sleep(0)
+
+
+@proves(28)
+async def a_lease_changes_in_the_same_moment_as_the_log(place: Place) -> None:
+    """A run is created leased, and falls asleep and is released at once: no claim comes in between."""
+    store, *thieves = await place.open_many(4)
+    claimed: list[str] = []
+    for turn in range(2 * place.profile.rounds):
+        taken = LeaseChange("t", "driver", place.now + 900 * place.unit)
+        first = due_run(place, f"r{turn}", lease=taken)
+        last = suspended(first.record, None, lease=LeaseChange("t", "driver", None))
+        for append in (first, last):
+            calls = [claim_what_comes(place, thief, 4, claimed) for thief in thieves]
+            await asyncio.gather(*calls[:turn], given(store, append), *calls[turn:])
+    same(claimed, [], "claims of runs that were leased from their creation until they fell asleep")
+    await given(store, due_run(place, "free"))
+    await claim_what_comes(place, thieves[0], 1, claimed)
+    same(claimed, ["free"], "claim of a run that is due and free")
+
+
+async def toggle(store: StorageBackend, run: Append, wakes: tuple[int, int], rounds: int) -> None:
+    """Append to a run again and again, so that it is due at the one time and then at the other."""
+    last = run
+    for wake_at in wakes * rounds:
+        last = suspended(last.record, wake_at)
+        await given(store, last)
+
+
 @proves(28)
 async def a_claim_never_sees_half_an_append(place: Place) -> None:
     """While appends move a run between due and asleep, whoever claims it gets a record that is due."""
     writer, *readers = await place.open_many(3)
-    past, future = place.now - place.unit, place.now + 10**6 * place.unit
-    last = created("a", at=past)
-    await given(writer, last)
+    run, future = due_run(place, "a"), place.now + 10**6 * place.unit
+    await given(writer, run)
     rounds = 4 * place.profile.rounds
-    reading = [asyncio.create_task(claim_and_release(place, r, rounds)) for r in readers]
-    for _ in range(rounds):
-        for wake_at in (future, past):
-            last = suspended(last.record, wake_at)
-            await given(writer, last)
-    await asyncio.gather(*reading)
+    moving = toggle(writer, run, (future, run.record.created_at), rounds)
+    await asyncio.gather(moving, *[claim_and_release(place, reader, rounds) for reader in readers])
     same(await claim_and_release(place, writer, 1), 1, "claims after the last append made the run due")

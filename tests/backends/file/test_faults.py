@@ -15,6 +15,7 @@ from made_logs import after, body, created
 
 from pyworkflow_core.errors import StorageClosed, StorageError, StorageFull, StorageUnavailable
 from pyworkflow_core.storage import Committed, Refused, Unknown
+from pyworkflow_core.testing.disk import failing_disk
 
 
 @pytest.mark.parametrize(
@@ -87,6 +88,21 @@ def test_a_failed_sync_poisons_the_handle_and_a_fresh_one_recovers(
             assert len(await store.read("a")) == (2 if survives else 1)
             assert await store.commit([second]) == [Committed("a", 2)]
             assert await contents(store) == {"a": [*first.events, *second.events]}
+
+    asyncio.run(main())
+
+
+def test_an_append_whose_place_cannot_be_noted_is_unknown(folder: Any, contents: Any) -> None:
+    async def main() -> None:
+        async with folder.open() as store:
+            await store.commit([created("a")])
+            with failing_disk(folder.path, errno.EIO, after=2) as disk:  # after its write and its sync
+                (answer,) = await store.commit([created("b")])
+            assert disk.failures == 1
+            assert isinstance(answer, Unknown)
+        async with folder.open() as store:
+            assert set(await contents(store)) == {"a", "b"}
+            assert await store.commit([created("b")]) == [Committed("b", 1)]
 
     asyncio.run(main())
 

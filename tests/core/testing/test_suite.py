@@ -65,7 +65,7 @@ def test_a_correct_store_passes_and_what_it_does_not_declare_is_skipped(tmp_path
 def test_a_failure_is_the_law_its_words_and_the_program(tmp_path: Path) -> None:
     done = run_pytest(tmp_path, "Careless", "law_04")
     assert done.returncode == 1, done.stdout
-    assert "LAW 4 (log): an append that expects 1 where the head is 2: got [Committed" in done.stdout
+    assert "LAW 4 (log): an append of 1 events that expects 1 where the head is" in done.stdout
     program = tmp_path / "again.py"
     text = done.stdout[done.stdout.index('"""LAW 4') :]
     program.write_text(text[: text.index("seed=0)") + len("seed=0)\n")])
@@ -74,7 +74,7 @@ def test_a_failure_is_the_law_its_words_and_the_program(tmp_path: Path) -> None:
         [sys.executable, program], env=env, capture_output=True, text=True, check=False, timeout=60
     )
     assert again.returncode == 1
-    assert "LAW 4 (log): an append that expects 1" in again.stderr
+    assert "LAW 4 (log): an append of 1 events that expects 1" in again.stderr
 
 
 def test_a_known_failure_is_expected_and_strict(tmp_path: Path) -> None:

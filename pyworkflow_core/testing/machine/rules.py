@@ -1,0 +1,369 @@
+"""The rules of the random programs: what may come next, chosen by Hypothesis.
+
+No rule looks at what the store answered before it makes its choices, so that an example can be
+repeated whatever the store does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from ...record import RunStatus
+from ..broken import LawBroken
+from ..place import Place
+from ..profiles import Profile
+from ..subject import Subject
+from .author import QUEUES, Author
+from .session import Session
+from .steps import Call, Expr, Ref, Reopen, Step, Unplayable
+
+HANDLES = ("h1", "h2", "h3")
+Note = Callable[[list[Step], LawBroken], None]
+
+_runs = st.sampled_from(("a", "a", "a", "b", "b", "A", "a/b", "é"))
+_handles = st.sampled_from(("h1", "h1", "h1", "h2", "h2", "h3"))
+_back = st.sampled_from((0, 0, 1, 2, 3, 5, 8))
+_few = st.sampled_from((1, 2, 3))
+_leases = st.sampled_from(("", "", "", "keep", "end", "other"))
+_queues = st.sampled_from(((), (), (), ("default",), ("q",), QUEUES))
+_kinds = st.sampled_from(("good", "good", "stale", "future", "resent", "forged"))
+_queries = st.sampled_from(
+    (
+        {},
+        {"status": frozenset({RunStatus.SUSPENDED})},
+        {"status": frozenset({RunStatus.PENDING, RunStatus.RUNNING})},
+        {"queue": "q"},
+        {"workflow": "w"},
+        {"created_from": 10},
+        {"created_before": 10},
+        {"parent": "a"},
+    )
+)
+
+
+class Programs(RuleBasedStateMachine):
+    """One random program on a fresh namespace.
+
+    Args:
+        subject: on what.
+        how: how thoroughly.
+        note: is told the steps of a program that broke a law.
+    """
+
+    def __init__(self, subject: Subject, how: Profile, note: Note) -> None:
+        super().__init__()
+        self._note = note
+        self._over = False
+        self._runner = asyncio.Runner()
+        self._place = Place(subject, how)
+        self._session = Session(self._place)
+        self._author = Author(self._session)
+        try:
+            self._runner.run(self._session.open(HANDLES))
+        except BaseException:
+            self.teardown()
+            raise
+
+    def _play(self, steps: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Play what a rule does, then look at every run; the first broken law ends the program."""
+        if self._over:
+            return
+        try:
+            self._runner.run(steps())
+        except Unplayable:
+            pass
+        except LawBroken as error:
+            self._over = True
+            self._note(self._session.steps, error)
+
+    def teardown(self) -> None:
+        """Compare everything once more, and clean up."""
+        if self._session.stores:
+            self._play(self._look_at_the_end)
+        self._over = True
+        try:
+            self._runner.run(self._place.__aexit__(None, None, None))
+        finally:
+            self._runner.close()
+
+    # ---- writing --------------------------------------------------------------------
+
+    @rule(
+        run=_runs,
+        handle=_handles,
+        queue=st.booleans(),
+        priority=st.sampled_from((5, 5, 0, 9)),
+        late=st.booleans(),
+        lease=_leases,
+    )
+    def create(self, run: str, handle: str, queue: bool, priority: int, late: bool, lease: str) -> None:
+        """Create a run, or try to create it again."""
+
+        async def play() -> None:
+            wake = "later" if late else "now"
+            made = await self._author.create(run, queue=queue, priority=priority, wake=wake, lease=lease)
+            await self._commit(handle, made)
+
+        self._play(play)
+
+    @rule(run=_runs, handle=_handles, events=_few, lease=_leases)
+    def append(self, run: str, handle: str, events: int, lease: str) -> None:
+        """The next append of a run."""
+
+        async def play() -> None:
+            await self._commit(handle, await self._author.good(run, events, lease))
+
+        self._play(play)
+
+    @rule(
+        run=_runs, handle=_handles, wake=st.sampled_from(("never", "now", "long ago", "later")), lease=_leases
+    )
+    def suspend(self, run: str, handle: str, wake: str, lease: str) -> None:
+        """A run begins to wait."""
+
+        async def play() -> None:
+            await self._commit(handle, await self._author.suspend(run, wake, lease))
+
+        self._play(play)
+
+    @rule(run=_runs, handle=_handles, lease=_leases)
+    def resume(self, run: str, handle: str, lease: str) -> None:
+        """A run is taken up."""
+
+        async def play() -> None:
+            await self._commit(handle, await self._author.resume(run, lease))
+
+        self._play(play)
+
+    @rule(kind=_kinds, run=_runs, handle=_handles, back=_back, lease=_leases)
+    def append_wrongly(self, kind: str, run: str, handle: str, back: int, lease: str) -> None:
+        """An append that is late, early, repeated or forged."""
+
+        async def play() -> None:
+            await self._commit(handle, await self._think_up(kind, run, back, lease))
+
+        self._play(play)
+
+    @rule(handle=_handles, twice=st.booleans())
+    def resend_last(self, handle: str, twice: bool) -> None:
+        """The last append once more, as after a lost acknowledgement."""
+
+        async def play() -> None:
+            for _ in range(1 + twice):
+                await self._commit(handle, self._author.earlier(0))
+
+        self._play(play)
+
+    @rule(handle=_handles, parts=st.lists(st.tuples(_kinds, _runs, _back, _few), min_size=2, max_size=4))
+    def commit_many(self, handle: str, parts: list[tuple[str, str, int, int]]) -> None:
+        """Appends of several runs in one commit: some right, some not."""
+
+        async def play() -> None:
+            chosen: dict[str, Ref] = {}
+            for kind, run, back, events in parts:
+                made = await (
+                    self._author.good(run, events) if kind == "good" else self._think_up(kind, run, back, "")
+                )
+                if made is not None:
+                    chosen.setdefault(self._session.names[made.name].run_id, made)
+            await self._commit(handle, *chosen.values())
+
+        self._play(play)
+
+    @rule(run=_runs, handle=_handles, right=st.sampled_from((True, True, False)))
+    def delete(self, run: str, handle: str, right: bool) -> None:
+        """Delete a run, or try to with another head than it has."""
+        self._play(lambda: self._delete(run, handle, right))
+
+    @rule(run=_runs, handle=_handles, other=_handles)
+    def delete_and_return(self, run: str, handle: str, other: str) -> None:
+        """An append that was made for a deleted run, and then for one that has its id again."""
+
+        async def play() -> None:
+            late = await self._author.good(run)
+            if self._author.run(run) is not None:
+                await self._delete(run, handle, right=True)
+            await self._commit(other, late)
+            await self._commit(handle, await self._author.create(run))
+            await self._commit(other, late)
+
+        self._play(play)
+
+    # ---- claiming -------------------------------------------------------------------
+
+    @rule(
+        handle=_handles, limit=_few, queues=_queues, only=st.sampled_from((None, None, "a", "b")), units=_few
+    )
+    def claim(self, handle: str, limit: int, queues: tuple[str, ...], only: str | None, units: int) -> None:
+        """Claim what is due."""
+        self._play(lambda: self._claim(handle, limit, queues, only, units))
+
+    @rule(handle=_handles, method=st.sampled_from(("extend", "release")), back=_back, units=_few)
+    def change_lease(self, handle: str, method: str, back: int, units: int) -> None:
+        """Extend or release a claim, which may be over."""
+        self._play(lambda: self._change_lease(handle, method, self._author.claim_of(back), units))
+
+    @rule(how=st.sampled_from(("a little", "just before", "at", "at", "just after")))
+    def pass_time(self, how: str) -> None:
+        """Time passes."""
+        if not self._over:
+            self._author.advance(how)
+
+    @rule(
+        run=_runs,
+        handles=st.tuples(_handles, _handles),
+        how=st.sampled_from(("just before", "at", "just after")),
+        method=st.sampled_from(("extend", "release")),
+        meanwhile=st.sampled_from(("", "stale", "resent", "good")),
+    )
+    def expire_and_steal(
+        self, run: str, handles: tuple[str, str], how: str, method: str, meanwhile: str
+    ) -> None:
+        """A lease ends, another worker claims the run, and the first one comes back."""
+
+        async def play() -> None:
+            if self._author.run(run) is None:
+                await self._commit(handles[0], await self._author.create(run))
+            await self._claim(handles[0], 1, (), run, 1)
+            first = self._author.claim_of(0)
+            if meanwhile:
+                await self._commit(handles[1], await self._think_up(meanwhile, run, 0, ""))
+            self._author.advance(how)
+            await self._claim(handles[1], 1, (), run, 2)
+            await self._change_lease(handles[0], method, first, 3)
+            await self._claim(handles[1], 1, (), run, 1)
+
+        self._play(play)
+
+    @rule(
+        run=_runs, handles=st.tuples(_handles, _handles), wake=st.sampled_from(("now", "never", "long ago"))
+    )
+    def append_to_a_leased_run(self, run: str, handles: tuple[str, str], wake: str) -> None:
+        """Somebody else's append comes between claim and release."""
+
+        async def play() -> None:
+            await self._commit(handles[0], await self._author.suspend(run, "now"))
+            await self._claim(handles[0], 1, (), run, 3)
+            held = self._author.claim_of(0)
+            await self._commit(handles[0], await self._author.suspend(run, "never"))
+            await self._commit(handles[1], await self._author.suspend(run, wake))
+            await self._claim(handles[1], 3, (), None, 1)
+            await self._change_lease(handles[0], "release", held, 1)
+            await self._claim(handles[1], 3, (), None, 1)
+
+        self._play(play)
+
+    # ---- reading --------------------------------------------------------------------
+
+    @rule(
+        run=_runs, handle=_handles, after=st.sampled_from((0, 1, 2, 4)), limit=st.sampled_from((None, 1, 2))
+    )
+    def read_a_part(self, run: str, handle: str, after: int, limit: int | None) -> None:
+        """Read some events of a run."""
+        options = {key: value for key, value in (("after", after), ("limit", limit)) if value}
+        self._play(lambda: self._session.take(Call(handle, "read", (run,), options)))
+
+    @rule(handle=_handles, query=_queries, limit=st.sampled_from((1, 2, 100)))
+    def list_runs(self, handle: str, query: dict[str, Any], limit: int) -> None:
+        """List runs, page by page."""
+        args = (Expr("RunQuery", (), query),) if query else ()
+        self._play(lambda: self._session.take(Call(handle, "listed", args, {"limit": limit})))
+
+    @rule(handle=_handles, fresh=st.booleans(), to_the_end=st.booleans(), limit=_few)
+    def follow_the_feed(self, handle: str, fresh: bool, to_the_end: bool, limit: int) -> None:
+        """Go on in the feed from where a reader was, or begin."""
+
+        async def play() -> None:
+            if not self._session.store(handle).capabilities.feed:
+                return
+            pages = [] if fresh else list(self._session.pages)
+            options: dict[str, Any] = {"after": Ref(pages[-1], None, "position")} if pages else {}
+            method = "follow" if to_the_end else "feed"
+            name = self._author.name("p")
+            await self._session.take(Call(handle, method, (), {**options, "limit": limit}, name))
+
+        self._play(play)
+
+    @rule(handle=_handles)
+    def reopen(self, handle: str) -> None:
+        """Close a handle and open it again."""
+
+        async def play() -> None:
+            await self._session.take(Reopen(handle))
+            await self._look(handle)
+
+        self._play(play)
+
+    # ---- what rules are made of -----------------------------------------------------
+
+    async def _think_up(self, kind: str, run: str, back: int, lease: str) -> Ref | None:
+        author = self._author
+        if kind == "stale":
+            return await author.stale(run, back, lease)
+        if kind == "future":
+            return await author.future(run, 1 + back, lease)
+        if kind == "forged":
+            return await author.forged(back)
+        return author.earlier(back) if kind == "resent" else await author.good(run, 1, lease)
+
+    async def _commit(self, handle: str, *appends: Ref | None) -> None:
+        chosen = [append for append in appends if append is not None]
+        if chosen:
+            await self._session.take(Call(handle, "commit", (chosen,)))
+            await self._look(handle)
+
+    async def _claim(
+        self, handle: str, limit: int, queues: tuple[str, ...], only: str | None, units: int
+    ) -> None:
+        options: dict[str, Any] = {"owner": "x", "now": self._author.now, "lease": self._author.lease(units)}
+        if limit != 1 and only is None:
+            options["limit"] = limit
+        if queues:
+            options["queues"] = queues
+        if only is not None:
+            options["run_id"] = only
+        name = self._author.name("c")
+        await self._session.take(Call(handle, "claim", (), options, name))
+        self._author.note_claims(name)
+        await self._look(handle)
+
+    async def _change_lease(self, handle: str, method: str, claim: Ref | None, units: int) -> None:
+        if claim is not None:
+            args = (claim,) if method == "release" else (claim, self._author.until(units))
+            await self._session.take(Call(handle, method, args))
+            await self._look(handle)
+
+    async def _delete(self, run: str, handle: str, right: bool) -> None:
+        there = self._author.run(run)
+        head = (there.head if there else 1) + (not right)
+        await self._session.take(Call(handle, "delete", (run,), {"expected": head}))
+        await self._look(handle)
+
+    async def _look(self, handle: str) -> None:
+        """Look at the runs of the last step in two ways, and at the others' records."""
+        session = self._session
+        another = HANDLES[(HANDLES.index(handle) + 1) % len(HANDLES)]
+        for run_id in sorted({*session.model.runs} | session.recent):
+            await session.take(Call(handle, "get", (run_id,)))
+            if run_id in session.recent:
+                await session.take(Call(handle, "read", (run_id,)))
+                await session.take(Call(another, "get", (run_id,)))
+
+    async def _look_at_the_end(self) -> None:
+        session = self._session
+        for handle in HANDLES:
+            for run_id in sorted({*session.model.runs, *session.model.buried}):
+                await session.take(Call(handle, "read", (run_id,)))
+                await session.take(Call(handle, "get", (run_id,)))
+            await session.take(Call(handle, "listed", (), {"limit": 2}))
+        if session.stores["h1"].capabilities.feed:
+            await session.take(Call("h2", "follow", (), {"limit": 3}, self._author.name("p")))
+        await self._claim("h1", 100, (), None, 1)
+        if not session.server_clock:
+            self._author.now += 1000
+            await self._claim("h2", 100, (), None, 1)
