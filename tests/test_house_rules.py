@@ -37,8 +37,6 @@ MIRRORS = {
     "benchmarks": "benchmarks",
     "servers": "tests/servers",  # a tool of the tests, which keeps its own beside it
 }
-# Tests of an interface that run over everything that implements it.
-OVER_ALL = {"backends/contract"}
 
 
 def _functions(path: Path) -> list[str]:
@@ -128,8 +126,6 @@ def test_every_test_stands_where_its_code_does() -> None:
         if not path.name.startswith("test_") or not folders:
             continue
         code = MIRRORS.get(folders[0])
-        if "/".join(folders) in OVER_ALL:
-            continue
         if code is None or not (ROOT / code / Path(*folders[1:])).is_dir():
             strays.append(_name(path))
     assert strays == []

@@ -73,9 +73,9 @@ def _take_in(session: Session, handle: str, append: Append, why: str, *, refused
         session.touch(run_id, "append")
         session.model.write(append, session.now)
         session.writers[run_id] = handle
-        session.suspects.pop(run_id, None)
         if append.lease is not None:
             session.tokens.add(append.lease.token)
+            session.suspects.pop(run_id, None)
         return
     kind = "refused" if refused else "resent" if why == "resent" else "conflict"
     session.touch(run_id, kind)
@@ -115,7 +115,7 @@ async def judge_read(session: Session, call: Call) -> None:
         return
     actual, expected = (show_call(call), got), (session.show_log(run_id), want)
     if call.options:
-        await session.take(Call(call.handle, "read", (run_id,)))  # is the whole right at least?
+        await session.probe(Call(call.handle, "read", (run_id,)))  # is the whole right at least?
         shown = f"{after or ''}:{'' if limit is None else after + limit}"
         session.fail(9, f"read of a part of run {run_id!r}", actual, (f"{expected[0]}[{shown}]", want))
     await _ask_the_writer(session, call, run_id, actual, expected)
@@ -139,7 +139,7 @@ async def judge_get(session: Session, call: Call) -> None:
         session.lines.append(show_call(call))
         return
     actual, expected = (show_call(call), got), (session.show_record(run_id), want)
-    await session.take(Call(call.handle, "read", (run_id,)))  # if the log is wrong too, that says more
+    await session.probe(Call(call.handle, "read", (run_id,)))  # if the log is wrong too, that says more
     await _ask_the_writer(session, call, run_id, actual, expected)
     touch = session.touched.get(run_id)
     law, said, blamed = 14, f"get of run {run_id!r}, whose log is right", None
@@ -157,7 +157,7 @@ async def _ask_the_writer(
     """Blame the handle if it alone is wrong: the one that wrote the run answers rightly."""
     writer = session.writers.get(run_id, call.handle)
     if writer != call.handle:
-        await session.take(Call(writer, call.method, call.args))
+        await session.probe(Call(writer, call.method, call.args))
         session.fail(19, f"{call.method} of run {run_id!r} by another handle", actual, expected)
 
 

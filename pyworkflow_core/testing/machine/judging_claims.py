@@ -99,10 +99,11 @@ def _blame_taken(
     if run.lease is not None and run.lease.until > now:
         laws = {
             "claim": (21, f"leased run {name!r} claimed before its lease ended"),
+            "outside": (21, f"leased run {name!r} claimed after an append from outside"),
             "append": (28, f"run {name!r} claimed before the end of the lease that an append made"),
             "extend": (23, f"run {name!r} claimed before the end that its holder's extend made"),
         }
-        return *laws[run.lease.by], run.outside
+        return *laws[run.lease.by if run.outside is None else "outside"], run.outside
     if run.record.wake_at is None:
         return 27, f"run {name!r}, which has no due time, claimed", None
     return 28, f"run {name!r} claimed before its wake time", None
@@ -157,6 +158,14 @@ async def judge_lease(session: Session, call: Call) -> None:
     if got is not want:
         whose = "the holder" if want else "an earlier claim, which holds nothing any more"
         said = f"{call.method} of run {claim.run_id!r} by {whose}"
+        if want and run is not None and run.outside is not None:
+            session.fail(
+                58,
+                f"{said}, after an append from outside",
+                (show_call(call), got),
+                (show(want), want),
+                run.outside,
+            )
         session.fail(23, said, (show_call(call), got), (show(want), want))
     session.lines.append(f"assert {show_call(call)} is {want}")
     session.recent = {claim.run_id}

@@ -24,12 +24,12 @@ async def judge_listing(session: Session, call: Call) -> None:
     ids, wanted = [record.run_id for record in got], [record.run_id for record in want]
     if ids == wanted:
         for name in ids:
-            await session.take(Call(call.handle, "get", (name,)))
+            await session.probe(Call(call.handle, "get", (name,)))
         shown = f"[{', '.join(map(session.show_record, wanted))}]"
         session.fail(14, "the records of a listing", (show_call(call), got), (shown, want))
     law, said = 30, "a listing, newest first and then by id"
     if query != RunQuery():
-        await session.take(
+        await session.probe(
             Call(call.handle, "listed", (), call.options)
         )  # if that is wrong too, it says more
         law, said = 32, "a listing of the runs that match"
@@ -39,7 +39,7 @@ async def judge_listing(session: Session, call: Call) -> None:
         odd = {*ids} ^ {*wanted}
         writers = {session.writers[name] for name in odd if name in session.writers}
         if writers and call.handle not in writers:
-            await session.take(Call(min(writers), "listed", call.args, call.options))
+            await session.probe(Call(min(writers), "listed", call.args, call.options))
             law, said = 19, "a listing by another handle"
     session.fail(law, said, (f"[r.run_id for r in {show_call(call)}]", ids), (show(wanted), wanted))
 
@@ -70,7 +70,7 @@ async def _check_feed(session: Session, call: Call, chain: list[str], run_id: st
         law, said = 35, f"the order of run {run_id!r} in the feed"
     elif len(chain) > 1 and max(Counter(mine).values(), default=0) < 2 and call.method == "follow":
         # Misses something: is it the feed that has not got it, or the reader who was led past it?
-        await session.take(Call(call.handle, "follow", (), {}, f"{call.name}_all"))
+        await session.probe(Call(call.handle, "follow", (), {}, f"{call.name}_all"))
         law = 37 if call.handle in session.reopened else 36
         said = f"the events of run {run_id!r} that a reader of the feed got from position to position"
     parts = [f"*{name}.events" for name in chain[:-1]] + [f"*({show_call(call)}).events"]

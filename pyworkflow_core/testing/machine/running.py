@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import hypothesis
-from hypothesis import HealthCheck, Phase, Verbosity
+from hypothesis import HealthCheck, Phase, Verbosity, configuration
 from hypothesis.stateful import run_state_machine_as_test
 
 from ..broken import LawBroken
@@ -48,7 +50,7 @@ def run_programs(
         seed: makes the choices.
         seen: what the backend is.
         laws: if none of these can be found broken here, nothing is run; None for all laws.
-        shrink: cut failures down, so that they are easy to read.
+        shrink: make the failing programs easy to read, too.
 
     Returns:
         How many programs were run, and one failure for each law that they broke.
@@ -68,7 +70,8 @@ def run_programs(
         count += 1
         return Programs(subject, how, note)
 
-    _explore(machine, how, seed)
+    with _home(subject.folder / "hypothesis"):
+        _explore(machine, how, seed)
     about = f"{seen.about} · profile {how.name} · seed {seed}"
     broken: dict[int, LawBroken] = {}
     trimmer = Trimmer(subject, how)
@@ -77,13 +80,27 @@ def run_programs(
         if failure is None:  # it does not fail every time: say what was seen
             broken.setdefault(law, error)
             continue
-        failure = trimmer.attribute(failure)
+        failure = trimmer.cut(trimmer.attribute(failure))
         if failure.law in broken:
             continue
-        failure = trimmer.trim(failure) if shrink else failure
+        if shrink:
+            failure = trimmer.simplify(failure)
+            if failure.law in broken:
+                continue
         program = write_machine_program(failure, subject, how.name, about)
         broken[failure.law] = LawBroken(failure.said, law=failure.law, program=program)
     return count, [broken[law] for law in sorted(broken)]
+
+
+@contextmanager
+def _home(folder: Path) -> Iterator[None]:
+    """Let Hypothesis write what it keeps to `folder`, and not to the current one."""
+    before = getattr(configuration, "__hypothesis_home_directory", None)
+    configuration.set_hypothesis_home_dir(folder)
+    try:
+        yield
+    finally:
+        configuration.set_hypothesis_home_dir(before)
 
 
 def _explore(machine: Callable[[], Programs], how: Profile, seed: int) -> None:

@@ -126,6 +126,16 @@ class Session:
 
             await JUDGES[step.method](self, step)
 
+    async def probe(self, call: Call) -> None:
+        """Ask more, to tell what an answer that is wrong comes from. What is right is not recorded.
+
+        Raises:
+            LawBroken: this answer is wrong too, and says more.
+        """
+        steps, lines = len(self.steps), len(self.lines)
+        await self.take(call)
+        del self.steps[steps:], self.lines[lines:]
+
     def store(self, handle: str) -> StorageBackend:
         """The handle of that name."""
         if handle not in self.stores:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -18,6 +21,9 @@ from .session import Session
 from .steps import Call, Expr, Make, Ref, Reopen, Step, Unplayable, names_in
 
 _SECONDS = 60
+_DRAWN = re.compile(r"[acprt]\d+")
+_NUMBERS = (0, 1, 10, 20)
+"""Numbers that are easier to read than others."""
 
 
 class Failure(Struct, frozen=True):
@@ -83,15 +89,26 @@ class Trimmer:
             failure = found
         return failure
 
-    def trim(self, failure: Failure) -> Failure:
-        """The shortest and simplest program that is found to break the same law."""
+    def cut(self, failure: Failure) -> Failure:
+        """The shortest program that is found to break the same law, or the law that really is broken."""
+        while True:
+            shorter = self._cut(failure, time.monotonic() + _SECONDS)
+            failure = self.attribute(shorter)
+            if failure is shorter:
+                return failure
+
+    def simplify(self, failure: Failure) -> Failure:
+        """The simplest program that is found to break the same law, with names in order."""
         deadline = time.monotonic() + _SECONDS
         while time.monotonic() < deadline:
-            shorter = self._simplify(self._cut(failure, deadline), deadline)
-            if shorter.steps == failure.steps:
+            simpler = self._cut(self._simplify(failure, deadline), deadline)
+            if simpler.steps == failure.steps:
                 break
-            failure = shorter
-        return failure
+            failure = simpler
+        other = self.attribute(failure)
+        if other is not failure:  # what is simple may show that it is another law's fault
+            return self.simplify(other)
+        return self._try(failure, _tidy(failure.steps)) or failure
 
     def _cut(self, failure: Failure, deadline: float) -> Failure:
         size = max(1, len(failure.steps) // 2)
@@ -185,9 +202,36 @@ def _simpler(steps: tuple[Step, ...]) -> Iterator[tuple[Step, ...]]:
     plain = dict(zip(ids, "abcdefgh", strict=False))
     if plain != {name: name for name in ids}:
         yield tuple(_map_ids(step, plain) for step in steps)
+    for step in steps:
+        if isinstance(step, Make) and step.value.args and isinstance(step.value.args[0], Ref):
+            yield _without_append(steps, step)
     for index, step in enumerate(steps):
         for simpler in _simpler_step(step):
             yield (*steps[:index], simpler, *steps[index + 1 :])
+
+
+def _without_append(steps: Sequence[Step], gone: Make) -> tuple[Step, ...]:
+    """The steps without one append: what came behind it comes behind the one before."""
+    kept: list[Step] = []
+    for step in steps:
+        if isinstance(step, Call) and step.method == "commit":
+            appends = [append for append in step.args[0] if append.name != gone.name]
+            if appends:
+                kept.append(msgspec.structs.replace(step, args=(appends,)))
+        elif isinstance(step, Make):
+            value = _replaced(step.value, Ref(gone.name, None, "record"), gone.value.args[0])
+            kept.append(msgspec.structs.replace(step, value=value))
+        else:
+            kept.append(step)
+    return tuple(kept)
+
+
+def _replaced(value: Expr, old: Ref, new: Any) -> Expr:
+    args = tuple(
+        new if part == old else _replaced(part, old, new) if isinstance(part, Expr) else part
+        for part in value.args
+    )
+    return msgspec.structs.replace(value, args=args)
 
 
 def _renamed(steps: Sequence[Step], handles: dict[str, str]) -> tuple[Step, ...]:
@@ -231,7 +275,7 @@ def _simpler_value(value: Any) -> Iterator[Any]:
                 args = (*value.args[:index], simpler, *value.args[index + 1 :])
                 yield msgspec.structs.replace(value, args=args)
     elif type(value) is int:
-        yield from (n for n in (0, 1, 5, 10, 20, 30) if n < value)
+        yield from (n for n in _NUMBERS if n < value)
 
 
 def _simpler_options(options: dict[str, Any], keep: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
@@ -239,7 +283,45 @@ def _simpler_options(options: dict[str, Any], keep: tuple[str, ...] = ()) -> Ite
         if key not in keep:
             yield {k: v for k, v in options.items() if k != key}
         for simpler in _simpler_value(value):
-            yield {**options, key: simpler}
+            if simpler or key not in ("lease", "limit"):
+                yield {**options, key: simpler}
+
+
+def _tidy(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The steps with names that count from 1: of appends, claims and pages, of rivals' events, of tokens."""
+    counts: Counter[str] = Counter()
+    names: dict[str, str] = {}
+    for name in _drawn(steps):
+        if name not in names:
+            counts[name[0]] += 1
+            names[name] = f"{name[0]}{counts[name[0]]}"
+    return tuple(_rename(step, names) for step in steps)
+
+
+def _drawn(value: Any) -> Iterator[str]:
+    """The names that an author drew, in the order of their use."""
+    if isinstance(value, str) and _DRAWN.fullmatch(value):
+        yield value
+    elif isinstance(value, Struct):
+        yield from _drawn([getattr(value, name) for name in value.__struct_fields__])
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _drawn(part)
+    elif isinstance(value, dict):
+        yield from _drawn(list(value.values()))
+
+
+def _rename(value: Any, names: dict[str, str]) -> Any:
+    if isinstance(value, str) and not isinstance(value, Enum):
+        return names.get(value, value)
+    if isinstance(value, Struct):
+        fields = {name: _rename(getattr(value, name), names) for name in value.__struct_fields__}
+        return type(value)(**fields)
+    if isinstance(value, list | tuple):
+        return type(value)(_rename(part, names) for part in value)
+    if isinstance(value, dict):
+        return {key: _rename(part, names) for key, part in value.items()}
+    return value
 
 
 def _run_ids(steps: Sequence[Step]) -> Iterator[str]:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from made_logs import after, body, created
-
 from pyworkflow_core.errors import StorageFull
 from pyworkflow_core.storage import Committed, Conflict
+from pyworkflow_core.testing.appends import after, created, noted
 from pyworkflow_file import FileStorageBackend
 
 
@@ -28,7 +27,7 @@ async def until_full(path: str) -> None:
         done = 1
         try:
             for _ in range(100):
-                append = after(append.record, body('"' + "x" * 9000 + '"'))
+                append = after(append.record, noted('"' + "x" * 9000 + '"'))
                 await store.commit([append])
                 done += 1
         except StorageFull:
@@ -48,7 +47,7 @@ async def forever(path: str, name: str) -> None:
             await store.commit([append])
             appends.append(append)
         while True:
-            appends = [after(append.record, body(), body()) for append in appends]
+            appends = [after(append.record, noted(), noted()) for append in appends]
             answers = await store.commit(appends)
             print(*(answer.head for answer in answers), flush=True)
 
@@ -59,7 +58,7 @@ async def racing(path: str, name: str, times: str) -> None:
         record = await store.get("a")
         for n in range(int(times)):
             while True:
-                append = after(record, body(f'{{"by":"{name}","n":{n}}}'), prefix=f"{name}-{n}-")
+                append = after(record, noted(f'{{"by":"{name}","n":{n}}}'), prefix=f"{name}-{n}-")
                 (answer,) = await store.commit([append])
                 if isinstance(answer, Committed):
                     record = append.record

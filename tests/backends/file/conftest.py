@@ -8,8 +8,8 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from made_logs import after, body, created
 
+from pyworkflow_core.testing.appends import after, created, noted
 from pyworkflow_file import FileStorageBackend
 from pyworkflow_file.disk import Disk
 
@@ -86,7 +86,7 @@ async def fill(
         await store.commit(appends)
         for append in appends:
             events[append.run_id] += append.events
-        appends = [after(a.record, body(f'{{"step":{step}}}'), body('"x"')) for a in appends]
+        appends = [after(a.record, noted(f'{{"step":{step}}}'), noted('"x"')) for a in appends]
     return events
 
 

@@ -7,9 +7,9 @@ import random
 from typing import Any
 
 import pytest
-from made_logs import after, body, created, suspended
 
 from pyworkflow_core.storage import Committed, LeaseChange
+from pyworkflow_core.testing.appends import after, created, noted, suspended
 from pyworkflow_memory import InMemoryStorageBackend
 
 
@@ -22,7 +22,7 @@ def random_append(rng: random.Random, records: dict[str, Any], run_id: str, step
         return type(append)(run_id, append.incarnation, 0, append.events, append.record, lease)
     if rng.random() < 0.4:
         return suspended(record, rng.choice([None, rng.randrange(40)]), prefix=f"s{step}-")
-    return after(record, *[body(f'"{step}"')] * rng.randrange(1, 4), prefix=f"e{step}-")
+    return after(record, *[noted(f'"{step}"')] * rng.randrange(1, 4), prefix=f"e{step}-")
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -7,10 +7,10 @@ import errno
 from typing import Any
 
 import pytest
-from made_logs import after, body, created
 
 from pyworkflow_core.errors import FeedPositionLost, StorageFull
 from pyworkflow_core.storage import Committed, Conflict
+from pyworkflow_core.testing.appends import after, created, noted
 
 
 async def two_kinds(store: Any, steps: int = 12) -> tuple[list[Any], list[Any]]:
@@ -19,8 +19,8 @@ async def two_kinds(store: Any, steps: int = 12) -> tuple[list[Any], list[Any]]:
     events = list(kept[0].events)
     for step in range(steps):
         await store.commit([*gone, *kept])
-        gone = [after(a.record, body('"' + "x" * 100 + '"')) for a in gone]
-        kept = [after(a.record, body(str(step))) for a in kept]
+        gone = [after(a.record, noted('"' + "x" * 100 + '"')) for a in gone]
+        kept = [after(a.record, noted(str(step))) for a in kept]
         events += kept[0].events
     await store.commit(kept)
     return gone, events

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_logs import after, body, created
 
 from pyworkflow_core.errors import StorageClosed, StorageError, StorageFull, StorageUnavailable
 from pyworkflow_core.storage import Committed, Refused, Unknown
+from pyworkflow_core.testing.appends import after, created, noted
 from pyworkflow_core.testing.disk import failing_disk
 
 
@@ -132,7 +132,7 @@ def test_a_body_that_would_break_its_line_is_refused_alone(folder: Any, contents
         async with folder.open() as store:
             first = created("a")
             await store.commit([first, created("b")])
-            good = body()
+            good = noted()
             for n, bad in enumerate(
                 [
                     b"",

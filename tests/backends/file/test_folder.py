@@ -8,7 +8,6 @@ import os
 from typing import Any
 
 import pytest
-from made_logs import created
 
 from pyworkflow_core.errors import (
     ConfigurationError,
@@ -17,6 +16,7 @@ from pyworkflow_core.errors import (
     UnsupportedSchema,
 )
 from pyworkflow_core.plugins import list_backends, open_storage
+from pyworkflow_core.testing.appends import created
 from pyworkflow_file import FileStorageBackend
 from pyworkflow_file.folder import check_platform
 

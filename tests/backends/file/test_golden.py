@@ -1,7 +1,7 @@
 """A store that an earlier version wrote opens in this one.
 
 Never change those that are there; for a new format write a new one with
-``PYTHONPATH=tests/backends python tests/backends/file/test_golden.py``.
+``python tests/backends/file/test_golden.py``.
 """
 
 from __future__ import annotations
@@ -12,22 +12,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_logs import after, body, created, suspended
+from msgspec import Raw
 
+from pyworkflow_core.events import UnknownPayload, encode_body
+from pyworkflow_core.payloads import WorkflowSuspended
 from pyworkflow_core.record import evolve
 from pyworkflow_core.storage import Committed, Conflict, LeaseChange
+from pyworkflow_core.testing.appends import after, created
 from pyworkflow_file import FileStorageBackend
 
 GOLDEN = Path(__file__).with_name("golden")
 
 
+def noted(data: str) -> bytes:
+    return encode_body(UnknownPayload("test.noted", Raw(data.encode())), 0)
+
+
 def history() -> list[Any]:
     """Commits of the golden store of format 1."""
     first = created("run_1", at=1_763_820_000_000_000, workflow="order", attributes={"kunde": "Ångström"})
-    odd = created("a/b\t\u0301", at=1_763_820_000_000_001, lease=LeaseChange("t", "me", 5))
-    gone = created("gone", at=3)
-    second = after(first.record, body('{"n":9007199254740993}'), body('{"tab":\t[1.10, "é"]}'))
-    third = suspended(second.record, 1_763_820_099_000_000, lease=LeaseChange("u", "you", 7))
+    lease = LeaseChange("t", "me", 5)
+    odd = created("a/b\t\u0301", at=1_763_820_000_000_001, workflow="wf", lease=lease)
+    gone = created("gone", at=3, workflow="wf")
+    second = after(first.record, noted('{"n":9007199254740993}'), noted('{"tab":\t[1.10, "é"]}'))
+    sleeping = encode_body(WorkflowSuspended(wake_at=1_763_820_099_000_000), 0)
+    third = after(second.record, sleeping, lease=LeaseChange("u", "you", 7))
     return [[first, odd, gone], [second], [third]]
 
 

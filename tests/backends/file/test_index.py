@@ -7,9 +7,9 @@ import logging
 from typing import Any
 
 import pytest
-from made_logs import after, body, created
 
 from pyworkflow_core.storage import LeaseChange
+from pyworkflow_core.testing.appends import after, created, noted
 
 
 async def everything(store: Any) -> Any:
@@ -118,7 +118,7 @@ def test_reading_one_run_reads_what_it_holds(folder: Any, disk: Any) -> None:
                 small = created(f"s{n}")
                 first = created(f"big{n}")
                 await store.commit([first, small, after(created("none").record)])
-                await store.commit([after(first.record, body(noise))])
+                await store.commit([after(first.record, noted(noise))])
             before = disk.bytes_read
             assert len(await store.read("s3")) == 1
             assert disk.bytes_read - before < 1000
@@ -166,11 +166,11 @@ def test_a_small_step_takes_little_room(folder: Any) -> None:
             append = created("run_0123456789abcdef0123", incarnation="0123456789ab")
             await store.commit([append])
             for n in range(2000):
-                append = after(append.record, body(f'{{"n":{n}}}'), body('{"x":1}'), prefix="0123456789ab")
+                append = after(append.record, noted(f'{{"n":{n}}}'), noted('{"x":1}'), prefix="0123456789ab")
                 await store.commit([append])
             await store.find()
 
     asyncio.run(main())
-    bodies = 2000 * (len(body('{"n":1000}')) + len(body('{"x":1}')))
+    bodies = 2000 * (len(noted('{"n":1000}')) + len(noted('{"x":1}')))
     used = sum(path.stat().st_size for path in folder.path.iterdir())
     assert (used - bodies) / 2000 < 200

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_logs import after, created
 
 from pyworkflow_core.storage import Committed
+from pyworkflow_core.testing.appends import after, created
 from pyworkflow_file import FileStorageBackend
 
 CHILD = Path(__file__).with_name("child.py")

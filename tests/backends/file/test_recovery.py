@@ -7,10 +7,10 @@ import gc
 from typing import Any
 
 import pytest
-from made_logs import created
 
 from pyworkflow_core.errors import CorruptLog
 from pyworkflow_core.storage import Committed
+from pyworkflow_core.testing.appends import created
 
 
 def assert_prefix(found: dict[str, list[Any]], written: dict[str, list[Any]], sizes: set[int]) -> None:
