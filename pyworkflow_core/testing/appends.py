@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Raw
 
 from ..events import Event, UnknownPayload, encode_body
-from ..payloads import WorkflowResumed, WorkflowStarted, WorkflowSuspended
+from ..payloads import WorkflowCompleted, WorkflowResumed, WorkflowStarted, WorkflowSuspended
 from ..record import RunRecord, evolve
 from ..storage import Append, LeaseChange
 
@@ -102,6 +102,12 @@ def suspended(record: RunRecord, wake_at: int | None, *, at: int | None = None, 
 def resumed(record: RunRecord, *, at: int, **more: Any) -> Append:
     """The append by which a worker takes a run up at `at`; its wake time becomes `at`."""
     return after(record, encode_body(WorkflowResumed("worker"), at), **more)
+
+
+def completed(record: RunRecord, *, at: int | None = None, **more: Any) -> Append:
+    """The append by which a run ends; it is never due again."""
+    moment = record.updated_at if at is None else at
+    return after(record, encode_body(WorkflowCompleted(), moment), **more)
 
 
 def ahead(record: RunRecord, events: int) -> RunRecord:

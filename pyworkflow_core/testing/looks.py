@@ -65,12 +65,18 @@ async def fed(store: StorageBackend) -> list[tuple[str, str]]:
 
 
 async def settled(store: StorageBackend, append: Append) -> Answer:
-    """The answer to one append, which is submitted again as long as the outcome is unknown."""
+    """The answer to one append, which is submitted again as long as the outcome is unknown.
+
+    Raises:
+        LawBroken: there was not one answer.
+    """
     for _ in range(_TRIES):
-        (answer,) = await store.commit([append])
-        if not isinstance(answer, Unknown):
+        answers = await store.commit([append])
+        if len(answers) != 1:
+            raise LawBroken(f"a commit of one append was answered {answers}")
+        if not isinstance(answers[0], Unknown):
             break
-    return answer
+    return answers[0]
 
 
 async def outcome(store: StorageBackend, append: Append) -> str:

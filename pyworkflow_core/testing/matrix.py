@@ -1,20 +1,14 @@
 """The kill matrix: which law catches which faulty store, and for what reason.
 
 This is the proof that the suite has teeth. The faulty stores know nothing of laws; this
-module knows both. `make_subject` gives the suite a way to reach any of them.
+table knows both.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from typing import Any
-
 from msgspec import Struct
 
 from ..storage import StorageBackend
-from .broken import LawBroken, NotChecked
-from .clock import Clock
 from .faulty import (
     lines_reading,
     lines_writing,
@@ -28,14 +22,6 @@ from .faulty import (
     ram_races,
     tcp_clients,
 )
-from .faulty.nothing import DoNothing
-from .hosts.lines import LinesStore
-from .hosts.subjects import LinesSubject, RamSubject, TcpSubject
-from .hosts.tcp import TcpStore
-from .laws.registry import Check, all_checks
-from .profiles import PROFILES
-from .runner import applies, make_check
-from .subject import Files, Subject
 
 
 class Fault(Struct, frozen=True):
@@ -55,265 +41,211 @@ class Fault(Struct, frozen=True):
 
 
 FAULTS: tuple[Fault, ...] = (
-    Fault(ram_events.CreatesRunsWhenAsked, 1),
-    Fault(ram_events.RaisesForUnknownRuns, 1),
-    Fault(ram_events.FloatsNumbers, 2),
-    Fault(ram_events.NormalisesText, 2),
-    Fault(ram_events.ReordersKeys, 2),
-    Fault(ram_events.CutsLongBodies, 2),
-    Fault(ram_events.NumbersByTable, 3),
-    Fault(ram_events.NumbersFromZero, 3),
-    Fault(ram_appends.AnswersRowCount, 3),
-    Fault(ram_appends.ReportsTheExpectedHead, 4),
-    Fault(ram_appends.OverwritesTheTail, 4),
-    Fault(ram_appends.AcceptsTheFuture, 5),
-    Fault(ram_appends.CreatesInTheMiddle, 5),
-    Fault(ram_appends.WakesOnConflict, 6),
-    Fault(ram_appends.LeasesOnConflict, 6),
-    Fault(ram_appends.InsertsWhatFits, 6),
-    Fault(ram_appends.UndoesTheNeighbours, 7),
-    Fault(ram_appends.StopsAtTheFirstConflict, 7),
-    Fault(ram_appends.SortsItsAnswers, 7),
-    Fault(ram_appends.AppendsWhatIsMissing, 7),
-    Fault(ram_races.ShowsEventsOneByOne, 7),
-    Fault(ram_arguments.AcceptsNothing, 8),
-    Fault(ram_events.IncludesAfter, 9),
-    Fault(ram_events.CutsBeforeSkipping, 9),
-    Fault(ram_events.HandsOutItsLog, 10),
-    Fault(ram_events.KeepsTheCallersRecord, 10),
-    Fault(ram_events.HandsOutItsRecord, 10),
-    Fault(ram_events.FoldsCase, 11),
-    Fault(ram_events.NormalisesIds, 11),
-    Fault(ram_events.ReadsByPrefix, 11),
-    Fault(ram_events.MakesPathsOfIds, 11),
-    Fault(ram_appends.NeverRecognises, 12),
-    Fault(ram_appends.RecognisesOnlyTheLast, 12),
-    Fault(ram_appends.AnswersThePresentHead, 12),
-    Fault(ram_appends.ComparesTheFirstId, 12),
-    Fault(ram_appends.LooksForIdsAnywhere, 12),
-    Fault(ram_appends.IgnoresBodies, 13),
-    Fault(ram_appends.CallsItAConflict, 13),
-    Fault(ram_races.RecordsLater, 14),
-    Fault(ram_races.CachesRecords, 14),
-    Fault(ram_appends.OverwritesTheRecord, 14),
-    Fault(ram_appends.StampsTheRecord, 14),
-    Fault(ram_appends.DropsEmptyColumns, 14),
-    Fault(ram_races.LooksBeforeItLocks, 15),
-    Fault(ram_races.TrustsItsOwnHeads, 15),
-    Fault(lines_writing.LocksNothing, 15),
-    Fault(ram_races.CountsNothingAsDone, 16),
-    Fault(ram_races.CleansUpTheWinner, 16),
-    Fault(ram_races.WritesTheWholeLog, 16),
-    Fault(ram_races.ReadsFromReplicas, 17),
-    Fault(ram_races.StaysHalfDone, 18),
-    Fault(ram_races.KeepsTheLock, 18),
-    Fault(tcp_clients.KeepsTheConnection, 18),
-    Fault(ram_races.CachesLogs, 19),
-    Fault(lines_reading.ReadsOnlyItsOwn, 19),
-    Fault(ram_races.CreatesUnchecked, 20),
-    Fault(ram_claims.KeepsOneDueTime, 21),
-    Fault(ram_claims.WakesThroughLeases, 21),
-    Fault(ram_claims.NeverEndsLeases, 22),
-    Fault(ram_claims.EndsLeasesLate, 22),
-    Fault(ram_claims.ReleasesByOwner, 23),
-    Fault(ram_claims.ReleasesAnything, 23),
-    Fault(ram_claims.RevivesLeases, 23),
-    Fault(ram_claims.MakesTokensOfNames, 23),
-    Fault(ram_claims.PicksBeforeItTakes, 24),
-    Fault(ram_claims.OrdersByTimeFirst, 25),
-    Fault(ram_claims.PrefersHighNumbers, 25),
-    Fault(ram_claims.OrdersByWakeTime, 25),
-    Fault(ram_claims.CutsBeforeOrdering, 25),
-    Fault(ram_claims.ServesOneQueue, 26),
-    Fault(ram_claims.FoldsQueues, 26),
-    Fault(ram_claims.ForgetsTheQueueOfOneRun, 26),
-    Fault(ram_claims.SortsNullsFirst, 27),
-    Fault(ram_claims.WakesForTheFinished, 27),
-    Fault(ram_claims.ReleasesTheWakeTime, 28),
-    Fault(ram_claims.PostponesAtClaim, 28),
-    Fault(ram_claims.PostponesAtExtend, 28),
-    Fault(ram_claims.ForgetsTheAppendsLease, 28),
-    Fault(ram_claims.OnlyReleasesWithAppends, 28),
-    Fault(ram_claims.StealsTheLease, 28),
-    Fault(ram_claims.ReleasesByAppendingLater, 28),
-    Fault(ram_claims.ForgetsLeasesOfTheDead, 29),
-    Fault(ram_listing.SkipsTies, 30),
-    Fault(ram_listing.RepeatsTheLast, 30),
-    Fault(ram_listing.FiltersAfterTheLimit, 30),
-    Fault(ram_listing.ListsOldestFirst, 30),
-    Fault(ram_listing.CountsInItsCursor, 31),
-    Fault(ram_listing.ListsByLastChange, 31),
-    Fault(ram_listing.TakesOneStatus, 32),
-    Fault(ram_listing.TakesNoStatusForAll, 32),
-    Fault(ram_listing.IncludesTheEnd, 32),
-    Fault(ram_listing.TakesAnyAttribute, 32),
-    Fault(ram_listing.SearchesByPattern, 32),
-    Fault(ram_listing.ForgetsTheParent, 32),
-    Fault(ram_listing.FreezesTheStatus, 32),
-    Fault(ram_listing.StartsOverSilently, 33),
-    Fault(ram_listing.LeaksDecodingErrors, 33),
-    Fault(ram_feed.PublishesAgain, 34),
-    Fault(ram_feed.FeedsTheDeleted, 34),
-    Fault(ram_feed.SkipsWithinAppends, 34),
-    Fault(ram_feed.PublishesBackwards, 35),
-    Fault(ram_feed.NumbersBeforeCommitting, 36),
-    Fault(ram_feed.NumbersBeforeWaiting, 36),
-    Fault(ram_feed.FollowsTheClock, 36),
-    Fault(ram_feed.RemembersItsOwnPositions, 37),
-    Fault(ram_feed.GuessesLostPositions, 37),
-    Fault(ram_feed.LeaksPositionErrors, 37),
-    Fault(ram_feed.WakesItsOwnHandle, 38),
-    Fault(ram_feed.WakesForNewRuns, 38),
-    Fault(ram_feed.NeverWakes, 38),
-    Fault(ram_feed.WakesOneOfAll, 38),
-    Fault(ram_feed.LeavesATask, 39),
-    Fault(ram_feed.LeavesAWaiter, 39),
-    Fault(ram_feed.SwallowsCancellation, 39),
-    Fault(lines_writing.AcknowledgesFirst, 40),
-    Fault(lines_reading.RefusesTornTails, 41),
-    Fault(lines_writing.WritesInTwoCalls, 41),
-    Fault(lines_reading.WritesOntoTornTails, 42),
-    Fault(lines_reading.EndsTornTails, 42),
-    Fault(lines_reading.SkipsDamage, 43),
-    Fault(lines_reading.IgnoresChecksums, 43),
-    Fault(lines_reading.StopsAtDamage, 43),
-    Fault(lines_writing.LeavesPartialWrites, 44),
-    Fault(lines_writing.IgnoresShortWrites, 44),
-    Fault(lines_writing.LeaksSystemErrors, 44),
-    Fault(lines_writing.AppliesBeforeWriting, 44),
-    Fault(lines_writing.AcknowledgesWhatFailed, 44),
-    Fault(lines_writing.TakesAFailedSyncForNothing, 44),
-    Fault(tcp_clients.CallsALostAnswerAConflict, 45),
-    Fault(tcp_clients.CallsALostAnswerSuccess, 45),
-    Fault(tcp_clients.LeaksConnectionErrors, 45),
-    Fault(tcp_clients.StaysBroken, 45),
-    Fault(tcp_clients.WaitsForEver, 45),
-    Fault(tcp_clients.SaysItIsUnavailable, 45),
-    Fault(tcp_clients.LosesWhatItAcknowledged, 46),
-    Fault(tcp_clients.AnswersFromTheBuffer, 46),
-    Fault(ram_arguments.AcceptsAnyId, 47),
-    Fault(ram_arguments.ReadsAnyId, 47),
-    Fault(ram_events.TakesIdsForPatterns, 47),
-    Fault(ram_events.CutsIds, 47),
-    Fault(ram_events.StripsIds, 47),
-    Fault(ram_arguments.RaisesForTheOversized, 48),
-    Fault(ram_arguments.StoresTheOversized, 48),
-    Fault(ram_arguments.RefusesTheNeighbours, 48),
-    Fault(ram_arguments.StoresTheStart, 48),
-    Fault(ram_events.DecodesLeniently, 49),
-    Fault(ram_arguments.MakesTextOfAttributes, 49),
-    Fault(ram_arguments.TakesZeroForAll, 50),
-    Fault(ram_arguments.CountsFromTheEnd, 50),
-    Fault(ram_events.DropsUnknownTypes, 51),
-    Fault(ram_events.LowersVersions, 51),
-    Fault(ram_handles.ClosesOnce, 52),
-    Fault(ram_handles.ReadsWhenClosed, 52),
-    Fault(ram_handles.OpensAgainWhenClosed, 52),
-    Fault(ram_handles.LeaksKeyErrors, 53),
-    Fault(ram_handles.LeaksOverflows, 53),
-    Fault(ram_handles.LeavesItsThread, 54),
-    Fault(ram_handles.LeavesItsTask, 54),
-    Fault(lines_writing.LeavesItsFile, 54),
-    Fault(lines_reading.ForgetsTheOldFormat, 55),
-    Fault(lines_reading.RefusesTheOldFormat, 55),
-    Fault(lines_reading.MisreadsTheOldFormat, 55),
-    Fault(ram_handles.ForgetsGraves, 56),
-    Fault(ram_handles.IgnoresIncarnations, 56),
-    Fault(ram_handles.DeletesOnlyTheLog, 56),
-    Fault(ram_handles.LeavesTheDueEntry, 56),
-    Fault(ram_handles.LeavesTheLease, 56),
-    Fault(ram_handles.DeletesWhateverIsThere, 56),
-    Fault(ram_handles.SharesWhatIsDue, 57),
-    Fault(ram_handles.SharesRecords, 57),
-    Fault(tcp_clients.MixesNamespaces, 57),
-    Fault(ram_claims.RestoresTheWakeTime, 58),
-    Fault(ram_claims.BreaksLeasesFromOutside, 58),
-    Fault(ram_claims.LosesWakeUpsOfTheLeased, 58),
-    Fault(ram_arguments.AcceptsARunTwice, 59),
-    Fault(ram_arguments.TakesTheLastOfARun, 59),
-    Fault(ram_feed.WritesAtOnce, 60),
-    Fault(ram_feed.CommitsInParts, 60),
-    Fault(ram_feed.ForgetsWhatIsHeld, 60),
-    Fault(ram_feed.LeasesOutsideOfTransactions, 60),
+    Fault(ram_events.CreatesRunsWhenAsked, 1, "get of a run that nobody made"),
+    Fault(ram_events.RaisesForUnknownRuns, 1, "KeyError escaped"),
+    Fault(ram_events.FloatsNumbers, 2, "the body of an event with integers that no double has"),
+    Fault(ram_events.NormalisesText, 2, "the body of an event with an accent in both normal forms"),
+    Fault(ram_events.ReordersKeys, 2, "the body of an event with floats as they were spelled"),
+    Fault(ram_events.CutsLongBodies, 2, "sizes of bodies"),
+    Fault(ram_events.NumbersByTable, 3, "sequences of 108 events"),
+    Fault(ram_events.NumbersFromZero, 3, "sequences of 108 events"),
+    Fault(ram_appends.AnswersRowCount, 3, "the answer to events up to 5"),
+    Fault(ram_appends.ReportsTheExpectedHead, 4, "an append of 1 events that expects 1 where the head is 9"),
+    Fault(ram_appends.OverwritesTheTail, 4, "an append of 1 events that expects 1 where the head is 9"),
+    Fault(ram_appends.AcceptsTheFuture, 5, "an append that expects 4 where the head is 3"),
+    Fault(ram_appends.CreatesInTheMiddle, 5, "an append that expects 2 of no run"),
+    Fault(ram_appends.WakesOnConflict, 6, "the run after a conflict of an append that expects 1"),
+    Fault(
+        ram_appends.LeasesOnConflict,
+        6,
+        "what can be claimed after conflicting appends took one lease and released another",
+    ),
+    Fault(ram_appends.InsertsWhatFits, 6, "the run after a conflict of an append that expects 1"),
+    Fault(
+        ram_appends.UndoesTheNeighbours, 7, "the runs whose appends are committed beside others that are not"
+    ),
+    Fault(
+        ram_appends.StopsAtTheFirstConflict,
+        7,
+        "the runs whose appends are committed beside others that are not",
+    ),
+    Fault(ram_appends.SortsItsAnswers, 7, "the runs that are answered, in order"),
+    Fault(ram_appends.AppendsWhatIsMissing, 7, "the run after an append of which it has only some events"),
+    Fault(ram_races.ShowsEventsOneByOne, 7, "heads that a reader saw"),
+    Fault(ram_arguments.AcceptsNothing, 8, "an append without events"),
+    Fault(ram_events.IncludesAfter, 9, "read(after=1, limit=None)"),
+    Fault(ram_events.CutsBeforeSkipping, 9, "read(after=1, limit=1) of 11 events"),
+    Fault(ram_events.HandsOutItsLog, 10, "events after the lists handed out were changed"),
+    Fault(ram_events.KeepsTheCallersRecord, 10, "attributes after the ones passed in were changed"),
+    Fault(ram_events.HandsOutItsRecord, 10, "attributes after those handed out were changed"),
+    Fault(ram_events.FoldsCase, 11, "the head of 'A' before it is made"),
+    Fault(ram_events.NormalisesIds, 11, "before it is made"),
+    Fault(ram_events.ReadsByPrefix, 11, "runs that lost events when 'run' was deleted"),
+    Fault(ram_events.MakesPathsOfIds, 11, "before it is made"),
+    Fault(ram_appends.NeverRecognises, 12, "submitted again and again"),
+    Fault(ram_appends.RecognisesOnlyTheLast, 12, "again, at head 27"),
+    Fault(ram_appends.AnswersThePresentHead, 12, "again, at head 27"),
+    Fault(ram_appends.ComparesTheFirstId, 12, "an append of which the log has all but the last event"),
+    Fault(ram_appends.LooksForIdsAnywhere, 12, "an append of ids that the log has at other positions"),
+    Fault(ram_appends.IgnoresBodies, 13, "of known ids with another body"),
+    Fault(ram_appends.CallsItAConflict, 13, "of known ids with another body"),
+    Fault(ram_races.RecordsLater, 14, "after a log of"),
+    Fault(ram_races.CachesRecords, 14, "after a log of"),
+    Fault(ram_appends.OverwritesTheRecord, 14, "the record, beside the fold of the log"),
+    Fault(ram_appends.StampsTheRecord, 14, "beside the fold of the log"),
+    Fault(ram_appends.DropsEmptyColumns, 14, "beside the fold of the log"),
+    Fault(ram_races.LooksBeforeItLocks, 15, "appends made at once"),
+    Fault(ram_races.TrustsItsOwnHeads, 15, "appends made at once"),
+    Fault(lines_writing.LocksNothing, 15, "appends on one handle"),
+    Fault(ram_races.CountsNothingAsDone, 16, "events that were acknowledged and are not in the log"),
+    Fault(ram_races.CleansUpTheWinner, 16, "events that were acknowledged and are not in the log"),
+    Fault(ram_races.WritesTheWholeLog, 16, "events that were acknowledged and are not in the log"),
+    Fault(ram_races.ReadsFromReplicas, 17, "sizes of the logs that a reader saw"),
+    Fault(ram_races.StaysHalfDone, 18, "was cancelled, and ['e5'] of it is in the log"),
+    Fault(ram_races.KeepsTheLock, 18, "another commit is under way"),
+    Fault(tcp_clients.KeepsTheConnection, 18, "a cancelled append, submitted again"),
+    Fault(ram_races.CachesLogs, 19, "the number of events that are read"),
+    Fault(lines_reading.ReadsOnlyItsOwn, 19, "the number of events that are read"),
+    Fault(ram_races.CreatesUnchecked, 20, "creations of one run, made at once"),
+    Fault(ram_claims.KeepsOneDueTime, 21, "claim of a leased run after an append from outside"),
+    Fault(ram_claims.WakesThroughLeases, 21, "claim of a leased run after an append from outside"),
+    Fault(
+        ram_claims.NeverEndsLeases,
+        22,
+        "claim of all due runs after the lease of 'a' has ended; 'b' is not due",
+    ),
+    Fault(ram_claims.EndsLeasesLate, 22, "due after 10"),
+    Fault(ram_claims.ReleasesByOwner, 23, "extend by an earlier claim, after a later one"),
+    Fault(ram_claims.ReleasesAnything, 23, "extend by an earlier claim, after a later one"),
+    Fault(ram_claims.RevivesLeases, 23, "extend after a release"),
+    Fault(ram_claims.MakesTokensOfNames, 23, "extend by an earlier claim, after a later one"),
+    Fault(ram_claims.PicksBeforeItTakes, 24, "runs that 6 workers claimed"),
+    Fault(ram_claims.OrdersByTimeFirst, 25, "a claim of 7 of 60 due runs"),
+    Fault(ram_claims.PrefersHighNumbers, 25, "a claim of 7 of 60 due runs"),
+    Fault(ram_claims.OrdersByWakeTime, 25, "claim of runs due by wake time or by lease end"),
+    Fault(ram_claims.CutsBeforeOrdering, 25, "a claim of 7 of 60 due runs"),
+    Fault(ram_claims.ServesOneQueue, 26, "claim of the queues c, nothing, a, c, a"),
+    Fault(ram_claims.FoldsQueues, 26, "claim of queue 'Q1', which is empty"),
+    Fault(
+        ram_claims.ForgetsTheQueueOfOneRun,
+        26,
+        "claim of run 'a' of queues ['p']; only 'a' and 'b' of 'q' are due",
+    ),
+    Fault(ram_claims.SortsNullsFirst, 27, "where no run has a wake time"),
+    Fault(ram_claims.WakesForTheFinished, 27, "where no run has a wake time"),
+    Fault(ram_claims.ReleasesTheWakeTime, 28, "claim after the release by the holder"),
+    Fault(ram_claims.PostponesAtClaim, 28, "record after a claim"),
+    Fault(ram_claims.PostponesAtExtend, 28, "claim after the release by the holder"),
+    Fault(ram_claims.ForgetsTheAppendsLease, 28, "claim of a run that was created with a lease"),
+    Fault(ram_claims.OnlyReleasesWithAppends, 28, "claim of a run that was created with a lease"),
+    Fault(ram_claims.StealsTheLease, 28, "claim after an append that changed a lease it does not hold"),
+    Fault(
+        ram_claims.ReleasesByAppendingLater,
+        28,
+        "claims of runs that were leased from their creation until they fell asleep",
+    ),
+    Fault(ram_claims.ForgetsLeasesOfTheDead, 29, "claim after the holder was gone and the lease ended"),
+    Fault(ram_listing.SkipsTies, 30, "24 runs in pages of 1"),
+    Fault(ram_listing.RepeatsTheLast, 30, "24 runs in pages of 1"),
+    Fault(ram_listing.FiltersAfterTheLimit, 30, "runs of queue q1, of 24, in pages of 1"),
+    Fault(ram_listing.ListsOldestFirst, 30, "24 runs in pages of 1"),
+    Fault(ram_listing.CountsInItsCursor, 31, "runs that were there all the time, as they were listed"),
+    Fault(
+        ram_listing.ListsByLastChange, 31, "runs that matched all the time while appends changed their status"
+    ),
+    Fault(ram_listing.TakesOneStatus, 32, "frozenset({<RunStatus."),
+    Fault(ram_listing.TakesNoStatusForAll, 32, "runs with {'status': frozenset()}"),
+    Fault(ram_listing.IncludesTheEnd, 32, "runs with {'created_before': -3}"),
+    Fault(ram_listing.TakesAnyAttribute, 32, "{'k': '1', 'n': '1'}"),
+    Fault(ram_listing.SearchesByPattern, 32, "runs with {'workflow': 'w'}"),
+    Fault(ram_listing.ForgetsTheParent, 32, "runs with {'parent': 'p'}"),
+    Fault(
+        ram_listing.FreezesTheStatus, 32, "runs with {'status': frozenset({<RunStatus.PENDING: 'pending'>})}"
+    ),
+    Fault(ram_listing.StartsOverSilently, 33, "find with the cursor ''"),
+    Fault(ram_listing.LeaksDecodingErrors, 33, "raised UnicodeDecodeError"),
+    Fault(ram_feed.PublishesAgain, 34, "all that the feed has, in pages of 1"),
+    Fault(ram_feed.FeedsTheDeleted, 34, "the feed after one of two runs was deleted"),
+    Fault(ram_feed.SkipsWithinAppends, 34, "all that the feed has, in pages of 1"),
+    Fault(ram_feed.PublishesBackwards, 35, "sequences in the feed of run 'r0'"),
+    Fault(ram_feed.NumbersBeforeCommitting, 36, "such as 1 of late"),
+    Fault(ram_feed.NumbersBeforeWaiting, 36, "a follower never got"),
+    Fault(ram_feed.FollowsTheClock, 36, "a follower never got"),
+    Fault(ram_feed.RemembersItsOwnPositions, 37, "is no position of this store"),
+    Fault(ram_feed.GuessesLostPositions, 37, "the feed after '', which is no position"),
+    Fault(ram_feed.LeaksPositionErrors, 37, "raised ValueError"),
+    Fault(ram_feed.WakesItsOwnHandle, 38, "a run was created, and a waiter was not woken"),
+    Fault(ram_feed.WakesForNewRuns, 38, "a run that waited was woken by an append"),
+    Fault(ram_feed.NeverWakes, 38, "a run was created, and a waiter was not woken"),
+    Fault(ram_feed.WakesOneOfAll, 38, "three runs were created, for three waiters"),
+    Fault(ram_feed.LeavesATask, 39, "there are more than before: {'Task'"),
+    Fault(ram_feed.LeavesAWaiter, 39, "there are more than before: {'Future'"),
+    Fault(ram_feed.SwallowsCancellation, 39, "wait returned as if nothing were, when cancelled"),
+    Fault(lines_writing.AcknowledgesFirst, 40, "after kill -9"),
+    Fault(lines_reading.RefusesTornTails, 41, "CorruptLog escaped"),
+    Fault(lines_writing.WritesInTwoCalls, 41, "a part of an append"),
+    Fault(lines_reading.WritesOntoTornTails, 42, "the line is damaged"),
+    Fault(lines_reading.EndsTornTails, 42, "the line is damaged"),
+    Fault(lines_reading.SkipsDamage, 43, "was flipped: read of run"),
+    Fault(lines_reading.IgnoresChecksums, 43, "was flipped: read of run"),
+    Fault(lines_reading.StopsAtDamage, 43, "was flipped: read of run"),
+    Fault(lines_writing.LeavesPartialWrites, 44, "which answered StorageFull"),
+    Fault(lines_writing.IgnoresShortWrites, 44, "which answered Committed"),
+    Fault(lines_writing.LeaksSystemErrors, 44, "OSError escaped"),
+    Fault(lines_writing.AppliesBeforeWriting, 44, "does not follow those before it"),
+    Fault(lines_writing.AcknowledgesWhatFailed, 44, "which answered Committed"),
+    Fault(lines_writing.TakesAFailedSyncForNothing, 44, "(EIO, once), which answered StorageUnavailable"),
+    Fault(tcp_clients.CallsALostAnswerAConflict, 45, "which answered Conflict"),
+    Fault(tcp_clients.CallsALostAnswerSuccess, 45, "which answered Committed"),
+    Fault(tcp_clients.LeaksConnectionErrors, 45, "ConnectionResetError escaped"),
+    Fault(tcp_clients.StaysBroken, 45, "and the handle still raises"),
+    Fault(tcp_clients.WaitsForEver, 45, "there was no answer within"),
+    Fault(tcp_clients.SaysItIsUnavailable, 45, "is closed; open a new one"),
+    Fault(tcp_clients.LosesWhatItAcknowledged, 46, "around a restart"),
+    Fault(tcp_clients.AnswersFromTheBuffer, 46, "around a restart"),
+    Fault(ram_arguments.AcceptsAnyId, 47, "an append to the run id ''"),
+    Fault(ram_arguments.ReadsAnyId, 47, "read of the run id ''"),
+    Fault(ram_events.TakesIdsForPatterns, 47, "log and record of '*', which nobody made"),
+    Fault(ram_events.CutsIds, 47, "whose only event is named alike"),
+    Fault(ram_events.StripsIds, 47, "whose only event is named alike"),
+    Fault(ram_arguments.RaisesForTheOversized, 48, "LimitExceeded escaped"),
+    Fault(ram_arguments.StoresTheOversized, 48, "neighbours that are committed beside"),
+    Fault(ram_arguments.RefusesTheNeighbours, 48, "neighbours that are committed beside"),
+    Fault(ram_arguments.StoresTheStart, 48, "a run with too large a record"),
+    Fault(ram_events.DecodesLeniently, 49, "bodies of a committed append with"),
+    Fault(ram_arguments.MakesTextOfAttributes, 49, "a run with the attributes"),
+    Fault(ram_arguments.TakesZeroForAll, 50, "read(limit=0)"),
+    Fault(ram_arguments.CountsFromTheEnd, 50, "read(after=-1)"),
+    Fault(ram_events.DropsUnknownTypes, 51, "body, type and version of that event"),
+    Fault(ram_events.LowersVersions, 51, "body, type and version of that event"),
+    Fault(ram_handles.ClosesOnce, 52, "closed already"),
+    Fault(ram_handles.ReadsWhenClosed, 52, "get on a closed handle"),
+    Fault(ram_handles.OpensAgainWhenClosed, 52, "open on a closed handle"),
+    Fault(ram_handles.LeaksKeyErrors, 53, "raised KeyError"),
+    Fault(ram_handles.LeaksOverflows, 53, "raised OverflowError"),
+    Fault(ram_handles.LeavesItsThread, 54, "{'threads': "),
+    Fault(ram_handles.LeavesItsTask, 54, "{'tasks': "),
+    Fault(lines_writing.LeavesItsFile, 54, "{'descriptors': "),
+    Fault(lines_reading.ForgetsTheOldFormat, 55, "Invalid base64"),
+    Fault(lines_reading.RefusesTheOldFormat, 55, "has format 1, not 2"),
+    Fault(lines_reading.MisreadsTheOldFormat, 55, "invalid escaped character"),
+    Fault(ram_handles.ForgetsGraves, 56, "an append to a deleted run, its first, resubmitted"),
+    Fault(ram_handles.IgnoresIncarnations, 56, "an append expecting 0, made for the deleted run"),
+    Fault(ram_handles.DeletesOnlyTheLog, 56, "get of 'a', which was deleted"),
+    Fault(ram_handles.LeavesTheDueEntry, 56, "claim of 'a', which was deleted"),
+    Fault(ram_handles.LeavesTheLease, 56, "extend by the old run's holder"),
+    Fault(ram_handles.DeletesWhateverIsThere, 56, "delete expecting head 0 where it is 2"),
+    Fault(ram_handles.SharesWhatIsDue, 57, "claim in a namespace without runs"),
+    Fault(ram_handles.SharesRecords, 57, "get of a run of another namespace"),
+    Fault(tcp_clients.MixesNamespaces, 57, "read of a run of another namespace"),
+    Fault(ram_claims.RestoresTheWakeTime, 58, "claim after releases, by the wake times set meanwhile"),
+    Fault(ram_claims.BreaksLeasesFromOutside, 58, "claim while the lease runs, after an append from outside"),
+    Fault(ram_claims.LosesWakeUpsOfTheLeased, 58, "claim after releases, by the wake times set meanwhile"),
+    Fault(ram_arguments.AcceptsARunTwice, 59, "a commit of appends to ['a', 'a']"),
+    Fault(ram_arguments.TakesTheLastOfARun, 59, "a commit of appends to ['a', 'a']"),
+    Fault(ram_feed.WritesAtOnce, 60, "another handle sees events before the transaction ends"),
+    Fault(ram_feed.CommitsInParts, 60, "appends of the runs after a transaction that ended well"),
+    Fault(ram_feed.ForgetsWhatIsHeld, 60, "a commit within a transaction"),
+    Fault(ram_feed.LeasesOutsideOfTransactions, 60, "runs that can be claimed, the append's lease undone"),
 )
 """Every fault, by the number of the law that catches it."""
-
-
-def make_subject(store: type[StorageBackend]) -> type[Subject]:
-    """A subject class that opens `store`. Another process finds it in this module by the store's name."""
-    base: type[Subject] = RamSubject
-    if issubclass(store, LinesStore | TcpStore):
-        base = LinesSubject if issubclass(store, LinesStore) else TcpSubject
-    return type(store.__name__, (base,), {"store": store, "__module__": __name__})
-
-
-def hear(fault: Fault, *, profile: str = "quick", seed: int = 0) -> list[str]:
-    """What the checks of the fault's law say of it; nothing if it survives."""
-    subject = _SUBJECTS[fault.store.__name__]()
-    try:
-        checks = [c for c in all_checks() if c.law == fault.law and applies(c, fault.store.capabilities)]
-        return [said for check in checks if (said := _hear_check(check, subject, profile, seed))]
-    finally:
-        subject.remove_folder()
-
-
-def _hear_check(check: Check, subject: Subject, profile: str, seed: int) -> str:
-    try:
-        make_check(check, subject, PROFILES[profile], seed)
-    except LawBroken as error:
-        return error.said
-    except NotChecked:
-        pass
-    return ""
-
-
-class NothingSubject(Subject):
-    """Reaches the store that does nothing, and gives the suite all that it asks for."""
-
-    @asynccontextmanager
-    async def open(self, namespace: str, clock: Clock) -> AsyncIterator[StorageBackend]:
-        """A handle on nothing."""
-        async with DoNothing() as store:
-            yield store
-
-    async def drop(self, namespace: str) -> None:
-        """Nothing is there to be removed."""
-
-    def files(self, namespace: str) -> Files:
-        """A file of zeros."""
-        folder = self.folder / namespace
-        folder.mkdir(exist_ok=True)
-        (folder / "log").write_bytes(bytes(1000))
-        return Files(folder, "log")
-
-    def address(self) -> tuple[str, int]:
-        """An address that nobody connects to."""
-        return "127.0.0.1", 9
-
-    def open_at(
-        self, namespace: str, clock: Clock, host: str, port: int
-    ) -> AbstractAsyncContextManager[StorageBackend]:
-        """The same from anywhere."""
-        return self.open(namespace, clock)
-
-    async def restart(self) -> bool:
-        """It is as if it had never been away."""
-        return True
-
-    def transaction(self, store: StorageBackend) -> AbstractAsyncContextManager[Any]:
-        """A transaction that holds nothing."""
-        return nullcontext(object())
-
-    def open_golden(self, namespace: str, clock: Clock) -> AbstractAsyncContextManager[StorageBackend]:
-        """The same of any age."""
-        return self.open(namespace, clock)
-
-
-_SUBJECTS = {fault.store.__name__: make_subject(fault.store) for fault in FAULTS}
-
-
-def __getattr__(name: str) -> Any:
-    """The subject of a fault, by the name of its store."""
-    if name in _SUBJECTS:
-        return _SUBJECTS[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

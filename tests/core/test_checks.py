@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from pyworkflow_core.checks import can_match, check_appends, check_claim, check_claiming
-from pyworkflow_core.errors import InvalidIdError
-from pyworkflow_core.storage import Claim, LeaseChange, RunQuery
-from pyworkflow_core.testing.appends import created
+from pyworkflow_core.checks import can_match, check_appends, check_claim, check_claiming, find_over_limit
+from pyworkflow_core.errors import InvalidIdError, UnserializableValueError
+from pyworkflow_core.events import Event
+from pyworkflow_core.storage import Append, Claim, LeaseChange, Limits, RunQuery
+from pyworkflow_core.testing.appends import after, created
 
 CLAIM = Claim("a", "me", "t", 1, created("a").record)
 
@@ -46,3 +47,20 @@ def test_a_query_by_text_that_cannot_be_stored_matches_nothing() -> None:
     odd = [RunQuery(workflow="\ud800"), RunQuery(queue="a\udfff"), RunQuery(parent="\ud800")]
     odd += [RunQuery(attributes={"\ud800": ""}), RunQuery(attributes={"": "\ud800"})]
     assert [can_match(query) for query in odd] == [False] * 5
+
+
+@pytest.mark.parametrize("body", [None, 7, "text", {"a": 1}, bytearray(b"{}"), memoryview(b"{}"), object()])
+def test_a_body_that_is_not_bytes_is_refused_and_named(body: Any) -> None:
+    fine = after(created("a").record)
+    odd = Append("a", "i1", 1, (Event("a", 2, "e2", body),), fine.record)
+    with pytest.raises(UnserializableValueError, match=f"event 2 is {type(body).__name__}, not bytes"):
+        check_appends([created("b"), odd])
+    check_appends([created("b"), fine])
+
+
+@pytest.mark.parametrize("attributes", [{"k": "\ud800"}, {"\udfff": "v"}, {"k": object()}])
+def test_a_record_that_cannot_be_encoded_is_a_typed_error(attributes: Any) -> None:
+    fine = created("a")
+    record = replace(fine.record, attributes=attributes)
+    with pytest.raises(UnserializableValueError, match="run 'a': its record cannot be encoded"):
+        find_over_limit([Append("a", "i1", 0, fine.events, record)], Limits())

@@ -5,7 +5,7 @@
   environment variables before it included; it must exit with 0.
 - `<!-- no-run: reason -->` on the line above a block: Python is compiled only, a console not run.
 - `<!-- file: orders.py -->` on the line above a block: it becomes that file instead of being run.
-- `<!-- more: orders.py -->` on the line above a block: it goes on at the end of that file.
+- `<!-- more: orders.py -->` on the line above a block: it goes on at the end of that file, two lines below.
 - `<!-- change: orders.py -->` on the line above a block: a function of that file gets this text instead.
 - `<!-- exit: 2 -->` on the line above a console block: its commands exit with that instead.
 
@@ -98,9 +98,7 @@ def write_block(block: Block) -> None:
         Path(block.marks["file"]).write_text(block.source, encoding="utf-8")
     elif "more" in block.marks:
         path = Path(block.marks["more"])
-        # As the formatter has it: one empty line within a class, two outside.
-        gap = "\n" if block.source.startswith(" ") else "\n\n"
-        path.write_text(path.read_text(encoding="utf-8") + gap + block.source, encoding="utf-8")
+        path.write_text(f"{path.read_text(encoding='utf-8')}\n\n{block.source}", encoding="utf-8")
     else:
         _change_function(Path(block.marks["change"]), block.source)
 
@@ -179,7 +177,7 @@ def run_page(path: Path, *, walk: bool = False) -> None:
         for block in blocks_of(path.read_text(encoding="utf-8")):
             if INTO_A_FILE & block.marks.keys():
                 write_block(block)
-            if block.language == "python" and "more" not in block.marks:
+            if block.language == "python":
                 code = compile_block(block, str(path))
                 if not (INTO_A_FILE | {"no-run"}) & block.marks.keys():
                     result = eval(code, module.__dict__)

@@ -151,13 +151,12 @@ def test_other_commands_of_a_console_block_are_not_run(tmp_path: Path) -> None:
     assert check("```console\n$ exit 3\n$ pip install nothing\n```\n", tmp_path).returncode == 0
 
 
-def test_parts_of_a_file_are_joined_as_the_formatter_would(tmp_path: Path) -> None:
-    parts = ["class A:\n    x = 1\n", "    def f(self):\n        return self.x\n", "def g(): ...\n"]
-    marks = ["file", "more", "more"]
-    page = [f"<!-- {m}: a.py -->\n```python\n{p}```\n" for m, p in zip(marks, parts, strict=True)]
+def test_a_file_goes_on_two_lines_below_its_end(tmp_path: Path) -> None:
+    parts = ["def f():\n    return 1\n", "def g():\n    return f()\n"]
+    page = [f"<!-- {m}: a.py -->\n```python\n{p}```\n" for m, p in zip(["file", "more"], parts, strict=True)]
     done = check("\n".join(page), tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "a.py").read_text() == f"{parts[0]}\n{parts[1]}\n\n{parts[2]}"
+    assert (tmp_path / "a.py").read_text() == f"{parts[0]}\n\n{parts[1]}"
 
 
 def test_a_changed_function_takes_the_place_of_the_one_of_its_name(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from ...record import RunRecord
 from ...storage import Committed, Conflict, LeaseChange, StorageBackend
 from ..appends import after, ahead, created, noted, resumed, suspended
 from ..broken import same
-from ..looks import claimed, event_ids, fed, head_of, meanwhile, outcome, run_ids, shown
+from ..looks import claimed, event_ids, fed, head_of, meanwhile, outcome, run_ids, settled, shown
 from ..place import Place
 from .registry import proves
 
@@ -29,7 +29,7 @@ async def a_conflict_leaves_log_and_record_as_they_were(place: Place) -> None:
     ):
         before, listed, feed = await shown(store, "a"), (await store.find()).records, await fed(store)
         same(before[0][:2], ["e1", "e2"], "the events of two appends")
-        (answer,) = await store.commit([loser])
+        answer = await settled(store, loser)
         if not isinstance(answer, Conflict):
             break  # that is for another law
         said = f"after a conflict of an append that expects {loser.expected}"
@@ -45,8 +45,7 @@ async def a_conflict_makes_no_run(place: Place) -> None:
     await store.commit([created("b", at=place.now)])
     same(await run_ids(store), ["b"], "the listing of one run")
     loser = resumed(created("a").record, at=place.now, lease=LeaseChange("t", "me", place.now + place.unit))
-    (answer,) = await store.commit([loser])
-    if isinstance(answer, Conflict):
+    if isinstance(await settled(store, loser), Conflict):
         same(await run_ids(store), ["b"], "the listing after an append to no run conflicted")
         same(await claimed(place, store), ["b"], "what is due after an append to no run conflicted")
         same(await outcome(store, created("a", at=place.now)), "Committed", "the append that makes the run")

@@ -14,7 +14,7 @@ from ..histories import committed, count_stored, grown
 from ..place import Place
 from .registry import proves
 
-SIZES = (1, 3, 40, 1, 2, 150) * 50
+SIZES = (1, 3, 40, 1, 2, 150) * 15
 """Events of one append after the other. Large ones take long enough to be killed within."""
 
 
@@ -39,7 +39,7 @@ async def what_was_acknowledged_survives_a_kill(place: Place) -> None:
     killed: list[Killed] = []
     for number in range(place.profile.kills):
         killed += (latest := await kill_a_writer(place, store, f"k{number}"))
-        if not store.closed:
+        if store.capabilities.multi_process:
             await check_survived(store, latest, "after kill -9, on a handle opened before")
         store = await place.reopen(store)
         await check_survived(store, latest, "after kill -9")

@@ -118,7 +118,7 @@ async def odd_attributes_select_exactly(place: Place) -> None:
 
 
 @proves(32)
-async def filters_go_together(place: Place) -> None:
+async def filters_together_select_what_each_selects(place: Place) -> None:
     """A combination selects the runs that every part of it selects."""
     store = await place.open()
     commits, records = filtered_runs()

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...errors import InvalidIdError, UnserializableValueError
 from ...events import Event
-from ...storage import Append
+from ...storage import Append, LeaseChange
 from ..appends import after, created, noted
 from ..broken import raises, same
 from ..looks import event_ids, outcome, run_ids
@@ -118,6 +118,8 @@ async def bad_names_are_refused_in_an_append(place: Place) -> None:
             "queue": with_names("e", "i1", bad, "w", "p"),
             "workflow": with_names("e", "i1", "q", bad, "p"),
             "parent": with_names("e", "i1", "q", "w", bad),
+            "lease token": created("b", lease=LeaseChange(bad, "x", place.now + place.unit)),
+            "lease owner": created("b", lease=LeaseChange("t", bad, place.now + place.unit)),
         }
         for what, append in appends.items():
             said = f"an append with the {what} {bad[:8]!r}"

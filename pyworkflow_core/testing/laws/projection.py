@@ -88,6 +88,7 @@ async def readers_never_see_record_and_log_disagree(place: Place) -> None:
             head = 0 if record is None else record.head
             holds(head >= earlier, f"the record is at {head} after a log of {earlier} was read")
             holds(head <= len(later), f"the record was at {head} before a log of {len(later)} was read")
+            holds(later, "the log of a run that somebody made is empty")
             said = f"a record at head {head} seen during appends, beside the fold of its log"
             same(record, fold(later[:head]), said)
             if writing.done():

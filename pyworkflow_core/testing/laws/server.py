@@ -256,6 +256,8 @@ async def a_restart_of_the_server_loses_nothing_acknowledged(place: Place) -> No
     if not place.subject.gives("restart"):
         raise NotChecked("define restart() on the subject: kill the server, and start it again")
     runs = [Writing([created(f"r{n}")]) for n in range(3)]
+    store, first = await place.open(), [run.history[0] for run in runs]
+    same(await store.commit(first), committed(first), "a commit before the server was restarted")
     await at_once(restart_often(place, runs), *(write_on(place, run) for run in runs))
     fresh = await place.open()
     for run in runs:
@@ -300,6 +302,16 @@ async def write_on(place: Place, run: Writing) -> None:
             await asyncio.sleep(_PAUSE)
             opened = await whatever_comes(place.reopen(store))
             store = opened if isinstance(opened, StorageBackend) else store
+            await check_kept(store, run)
+
+
+async def check_kept(store: StorageBackend, run: Writing) -> None:
+    """Break the law if the run has lost what was acknowledged. What cannot be read now is looked at later."""
+    least = sum(len(append.events) for append in run.history[: run.acknowledged])
+    events = await whatever_comes(answer_soon(store.read(run.history[0].run_id), "the server was restarted"))
+    if isinstance(events, list):
+        said = f"after a restart of the server, a run has {len(events)} events; {least} were acknowledged"
+        holds(len(events) >= least, said)
 
 
 async def whatever_comes(call: Coroutine[Any, Any, T]) -> T | Exception:

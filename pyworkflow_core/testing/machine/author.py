@@ -7,7 +7,10 @@ from .model import Run
 from .session import FAR, Session
 from .steps import Expr, Make, Ref
 
-QUEUES = ("default", "q")
+QUEUES = ("default", "q", "Q")
+_HOME = {"b": 1, "A": 2}
+"""Runs that are mostly of another queue than the first."""
+_DATA = ("{}", "{}", '{"n": 9007199254740993}', '{"z": "\u00e9", "a": "e\u0301"}')
 _HOUR = 3_600_000_000
 
 
@@ -63,6 +66,7 @@ class Author:
         """The creation of a run, which conflicts if it exists."""
         number = self._incarnations[run_id] = self._incarnations.get(run_id, 0) + 1
         options: dict[str, object] = {}
+        queue = (_HOME.get(run_id, 0) + queue) % len(QUEUES)
         if number > 1:  # so that no event of one incarnation looks like one of another
             options |= {"incarnation": f"i{number}", "event_id": f"i{number}e1"}
         if self.now:
@@ -80,9 +84,10 @@ class Author:
         if (run := self.run(run_id)) is None:
             return await self.create(run_id, lease=lease)
         options = self._ids(run) | self._lease(run_id, lease)
-        if events == 1:
+        data = _DATA[(run.head + len(run_id)) % len(_DATA)]
+        if events == 1 and data == "{}":
             return await self.make(Expr("after", (self._last(run),), self._at() | options))
-        bodies = (Expr("noted", (), self._at()),) * events
+        bodies = (Expr("noted", () if data == "{}" else (data,), self._at()),) * events
         return await self.make(Expr("after", (self._last(run), *bodies), options))
 
     async def suspend(self, run_id: str, wake: str, lease: str = "") -> Ref:
@@ -92,6 +97,13 @@ class Author:
         moment = {"never": None, "now": self.now, "long ago": 0, "later": self.until(1)}[wake]
         options = self._at() | self._ids(run) | self._lease(run_id, lease)
         return await self.make(Expr("suspended", (self._last(run), moment), options))
+
+    async def complete(self, run_id: str, lease: str = "") -> Ref:
+        """The append by which a run ends, or its creation."""
+        if (run := self.run(run_id)) is None:
+            return await self.create(run_id, lease=lease)
+        options = self._at() | self._ids(run) | self._lease(run_id, lease)
+        return await self.make(Expr("completed", (self._last(run),), options))
 
     async def resume(self, run_id: str, lease: str = "") -> Ref:
         """The append by which a worker takes a run up, or its creation."""
@@ -131,6 +143,16 @@ class Author:
         events = max(1, len(value.args) - 1) if value.function == "after" else 1
         bodies = (Expr("noted", ('{"forged": 1}',)),) * events
         return await self.make(Expr("after", (value.args[0], *bodies), options))
+
+    async def longer(self, back: int) -> Ref | None:
+        """An earlier append with one more event."""
+        made = [step.value for step in self.made if step.value.function == "after"]
+        if not made:
+            return None
+        value = made[-1 - back % len(made)]
+        options = {key: v for key, v in value.options.items() if key == "prefix"}
+        bodies = value.args[1:] or (Expr("noted", (), {k: v for k, v in value.options.items() if k == "at"}),)
+        return await self.make(Expr("after", (value.args[0], *bodies, Expr("noted")), options))
 
     def earlier(self, back: int) -> Ref | None:
         """An append that was made before."""

@@ -59,8 +59,9 @@ def _show_claims(session: Session, got: list[str], due: list[str], count: int) -
 def _blame_claims(
     session: Session, options: dict[str, Any], now: int, got: list[str], due: list[str], count: int
 ) -> tuple[int, str, int | None] | None:
-    if len(set(got)) != len(got):
-        return 24, "one call claims a run twice", None
+    twice = next((name for name in got if got.count(name) > 1), None)
+    if twice is not None:
+        return (56 if twice in session.model.buried else 24), "one call claims a run twice", None
     for name in got:
         if name not in due:
             return _blame_taken(session, options, now, name)
@@ -89,6 +90,8 @@ def _blame_taken(
             f"run {name!r}, which is not there, claimed",
             None,
         )
+    if name in session.model.buried:
+        return 56, f"run {name!r}, which was deleted and made again, claimed while it is not due", None
     if options.get("run_id", name) != name:
         return 11, f"run {name!r} claimed where another one was asked for", None
     if run.record.queue not in options.get("queues", (run.record.queue,)):
@@ -99,7 +102,10 @@ def _blame_taken(
     if run.lease is not None and run.lease.until > now:
         laws = {
             "claim": (21, f"leased run {name!r} claimed before its lease ended"),
-            "outside": (21, f"leased run {name!r} claimed after an append from outside"),
+            "outside": (
+                28 if run.grabbed else 21,
+                f"leased run {name!r} claimed after an append from outside",
+            ),
             "append": (28, f"run {name!r} claimed before the end of the lease that an append made"),
             "extend": (23, f"run {name!r} claimed before the end that its holder's extend made"),
         }
@@ -115,6 +121,8 @@ def _blame_left(session: Session, options: dict[str, Any], name: str) -> tuple[i
     if name in session.suspects:
         law, step = session.suspects[name]
         return law, f"due run {name!r} not claimed, after a call that must change nothing", step
+    if name in session.model.buried:
+        return 56, f"due run {name!r}, which was deleted and made again, not claimed", None
     if run.lease is not None:
         return 22, f"run {name!r}, whose lease ended, not claimed again", run.outside
     if run.ended == "append":
@@ -160,7 +168,7 @@ async def judge_lease(session: Session, call: Call) -> None:
         said = f"{call.method} of run {claim.run_id!r} by {whose}"
         if want and run is not None and run.outside is not None:
             session.fail(
-                58,
+                28 if run.grabbed else 58,
                 f"{said}, after an append from outside",
                 (show_call(call), got),
                 (show(want), want),

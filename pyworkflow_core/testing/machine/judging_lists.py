@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from ...errors import FeedPositionLost
 from ...events import Event
 from ...storage import RunQuery
+from ..broken import LawBroken
 from .session import Session
 from .steps import Call, resolve
 from .writing import show, show_call
@@ -48,7 +50,18 @@ async def judge_feed(session: Session, call: Call) -> None:
     """A page of the feed, or all that it has behind a position."""
     before = call.options.get("after")
     chain = [*(session.pages[before.name] if before is not None else []), call.name]
-    page = await session.perform(call)
+    page = await session.perform(call, FeedPositionLost, law=34 if before is None else 37)
+    if isinstance(page, FeedPositionLost):
+        said = "a position of the feed that a deletion made void"
+        session.lines.append(
+            f"await raises(FeedPositionLost, {show_call(call).removeprefix('await ')}, {show(said)})"
+        )
+        if before is None or not session.model.buried:
+            del session.lines[-1]
+            session.lines.append(show_call(call))
+            raise LawBroken(f"{type(page).__name__} escaped: {page}", law=37)
+        session.pages.pop(before.name, None)
+        return
     session.names[call.name] = page
     events = [event for name in chain for event in session.names[name].events]
     for run_id in sorted({event.run_id for event in events} | {*session.model.runs}):

@@ -38,6 +38,7 @@ class Run:
         lease: its lease, ended by time or not; None if there is none.
         ended: how its last lease ended: ``release`` or ``append``.
         outside: step of the last append from outside since the last claim.
+        grabbed: whether that append would have liked the lease.
     """
 
     appends: list[Append]
@@ -45,6 +46,7 @@ class Run:
     lease: Lease | None = None
     ended: str = ""
     outside: int | None = None
+    grabbed: bool = False
 
     @property
     def record(self) -> RunRecord:
@@ -118,7 +120,7 @@ class Model:
         change = append.lease
         if change is None or (run.lease is not None and run.lease.token != change.token):
             if run.lease is not None:
-                run.outside = step
+                run.outside, run.grabbed = step, change is not None
         else:
             self._change_lease(run, change)
 

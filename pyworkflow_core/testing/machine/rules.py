@@ -18,26 +18,27 @@ from ..broken import LawBroken
 from ..place import Place
 from ..profiles import Profile
 from ..subject import Subject
-from .author import QUEUES, Author
+from .author import Author
 from .session import Session
 from .steps import Call, Expr, Ref, Reopen, Step, Unplayable
 
 HANDLES = ("h1", "h2", "h3")
 Note = Callable[[list[Step], LawBroken], None]
 
-_runs = st.sampled_from(("a", "a", "a", "b", "b", "A", "a/b", "é"))
+_runs = st.sampled_from(("a", "a", "a", "b", "b", "A", "a/b", "é", "e\u0301"))
 _handles = st.sampled_from(("h1", "h1", "h1", "h2", "h2", "h3"))
 _back = st.sampled_from((0, 0, 1, 2, 3, 5, 8))
 _few = st.sampled_from((1, 2, 3))
 _leases = st.sampled_from(("", "", "", "keep", "end", "other"))
 _wakes = st.sampled_from(("never", "now", "long ago", "later"))
-_queues = st.sampled_from(((), (), (), ("default",), ("q",), QUEUES))
-_kinds = st.sampled_from(("good", "good", "stale", "future", "resent", "forged"))
+_queues = st.sampled_from(((), (), ("default",), ("q",), ("Q",), ("default", "q"), ("q", "nobody")))
+_kinds = st.sampled_from(("good", "good", "stale", "future", "resent", "forged", "longer"))
 _queries = st.sampled_from(
     (
         {},
         {"status": frozenset({RunStatus.SUSPENDED})},
         {"status": frozenset({RunStatus.PENDING, RunStatus.RUNNING})},
+        {"status": frozenset({RunStatus.COMPLETED})},
         {"queue": "q"},
         {"workflow": "w"},
         {"created_from": 10},
@@ -145,6 +146,17 @@ class Programs(RuleBasedStateMachine):
             await self._commit(handle, await self._author.suspend(run, wake, lease))
             if wake in ("never", "later"):
                 await self._claim(handle, 1, (), run, 1)
+
+        self._play(play)
+
+    @move(run=_runs, handle=_handles, lease=_leases)
+    def complete(self, run: str, handle: str, lease: str) -> None:
+        """A run ends; afterwards something is noted."""
+
+        async def play() -> None:
+            await self._commit(handle, await self._author.complete(run, lease))
+            await self._commit(handle, await self._author.good(run))
+            await self._claim(handle, 1, (), run, 1)
 
         self._play(play)
 
@@ -339,6 +351,8 @@ class Programs(RuleBasedStateMachine):
             return await author.stale(run, back, lease)
         if kind == "future":
             return await author.future(run, 1 + back, lease)
+        if kind == "longer":
+            return await author.longer(back)
         if kind == "forged":
             return await author.forged(back)
         return author.earlier(back) if kind == "resent" else await author.good(run, 1, lease)

@@ -142,8 +142,12 @@ class Session:
             raise Unplayable(f"{handle} is not open")
         return self.stores[handle]
 
-    async def perform(self, call: Call, *allowed: type[Exception]) -> Any:
-        """Make a call, and return its answer, or the exception if it is an allowed one."""
+    async def perform(self, call: Call, *allowed: type[Exception], law: int = 53) -> Any:
+        """Make a call, and return its answer, or the exception if it is an allowed one.
+
+        Raises:
+            LawBroken: another exception escaped, which breaks `law`.
+        """
         args, options = resolve(call.args, self.names), resolve(call.options, self.names)
         store = self.store(call.handle)
         word = _WORDS.get(call.method)
@@ -162,7 +166,7 @@ class Session:
             raise LawBroken(f"no answer within {_SECONDS} s", law=53) from error
         except Exception as error:
             self.lines.append(show_call(call))
-            raise LawBroken(f"{type(error).__name__} escaped: {error}", law=53) from error
+            raise LawBroken(f"{type(error).__name__} escaped: {error}", law=law) from error
 
     def fail(
         self,

@@ -13,11 +13,23 @@ from msgspec import Struct
 
 from ...record import RunStatus
 from ...storage import LeaseChange, RunQuery
-from ..appends import after, ahead, created, noted, resumed, suspended
+from ..appends import after, ahead, completed, created, noted, resumed, suspended
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     f.__name__: f
-    for f in (created, after, ahead, noted, resumed, suspended, LeaseChange, RunQuery, RunStatus, frozenset)
+    for f in (
+        created,
+        after,
+        ahead,
+        completed,
+        noted,
+        resumed,
+        suspended,
+        LeaseChange,
+        RunQuery,
+        RunStatus,
+        frozenset,
+    )
 }
 """What an `Expr` may call: pure functions, so that what they make is the same in every run."""
 

@@ -167,12 +167,36 @@ def _doubts(failure: Failure) -> Iterator[tuple[Step, ...]]:
     steps = failure.steps
     if failure.blamed is not None:
         yield (*steps[: failure.blamed], *steps[failure.blamed + 1 :])
+    if failure.law == 11:
+        yield tuple(_of_last_run(steps))
+    if failure.law == 56:
+        deletions = [i for i, step in enumerate(steps) if isinstance(step, Call) and step.method == "delete"]
+        yield steps[deletions[-1] + 1 :] if deletions else ()
     if failure.law == 7:
         yield tuple(part for step in steps for part in _split(step))
     if failure.law == 19:
         yield _with_one_handle(steps)
     if failure.law == 26:
         yield tuple(_without(step, "queues") for step in steps)
+
+
+def _of_last_run(steps: Sequence[Step]) -> Iterator[Step]:
+    """The steps that are about no other run than the last one is."""
+    run_of: dict[str, str] = {}
+    for step in steps:
+        if isinstance(step, Make):
+            base = next(names_in(step.value), "")
+            run_of[step.name] = step.value.args[0] if step.value.function == "created" else run_of[base]
+    about = [_runs_of(step, run_of) for step in steps]
+    for step, runs in zip(steps, about, strict=True):
+        if not runs or runs & about[-1]:
+            yield step
+
+
+def _runs_of(step: Step, run_of: dict[str, str]) -> set[str]:
+    if isinstance(step, Call) and step.method == "commit":
+        return {run_of[append.name] for append in step.args[0]}
+    return {step.args[0]} if isinstance(step, Call) and step.method in _BY_ID else set()
 
 
 def _split(step: Step) -> Iterator[Step]:
@@ -266,7 +290,7 @@ def _simpler_value(value: Any) -> Iterator[Any]:
     if isinstance(value, Expr):
         if value.function == "after" and len(value.args) > 1:
             yield msgspec.structs.replace(value, args=value.args[:-1])
-        if value.function in ("suspended", "resumed"):
+        if value.function in ("suspended", "resumed", "completed"):
             yield Expr("after", value.args[:1], {k: v for k, v in value.options.items() if k == "prefix"})
         for options in _simpler_options(value.options):
             yield msgspec.structs.replace(value, options=options)

@@ -20,11 +20,19 @@ if TYPE_CHECKING:
 _INDENT = "    "
 _SOURCES = {
     "pyworkflow_core.testing": ("raises", "same"),
-    "pyworkflow_core.testing.appends": ("created", "after", "ahead", "noted", "resumed", "suspended"),
+    "pyworkflow_core.testing.appends": (
+        "created",
+        "after",
+        "ahead",
+        "completed",
+        "noted",
+        "resumed",
+        "suspended",
+    ),
     "pyworkflow_core.testing.machine.reading": ("listed", "follow", "answered"),
     "pyworkflow_core.storage": ("Committed", "Conflict", "LeaseChange", "RunQuery"),
     "pyworkflow_core.record": ("RunStatus",),
-    "pyworkflow_core.errors": ("EventIdReused",),
+    "pyworkflow_core.errors": ("EventIdReused", "FeedPositionLost"),
 }
 """Where a program imports its words from."""
 _HOME = {name: source for source, names in _SOURCES.items() for name in names}
@@ -85,7 +93,7 @@ def write_machine_program(failure: Failure, subject: Subject, profile: str, abou
     opened = [f"{name} = await place.open()" for name in failure.handles]
     text = "\n".join(_INDENT + line for line in [*opened, *failure.lines])
     imports = {("pyworkflow_core.testing", "Place"), ("pyworkflow_core.testing", "prove")}
-    imports |= {(_HOME[word], word) for word in re.findall(r"\w+", text) if word in _HOME}
+    imports |= needed | {(_HOME[word], word) for word in re.findall(r"\w+", text) if word in _HOME}
     call = f"prove(main, {target}, law={failure.law}, profile={profile!r})"
     body = f"async def main(place: Place) -> None:\n{text}\n\n\n{call}\n"
     return write_program(headline(failure.law, failure.said), about, imports | needed, setup, body)

@@ -1,0 +1,110 @@
+"""The short names that checks look at a store with."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pyworkflow_core.storage import Append, Committed, Unknown
+from pyworkflow_core.testing import LawBroken, Place
+from pyworkflow_core.testing.appends import after, created, suspended
+from pyworkflow_core.testing.hosts.ram import RamStore
+from pyworkflow_core.testing.hosts.subjects import RamSubject
+from pyworkflow_core.testing.looks import (
+    bodies,
+    claimed,
+    event_ids,
+    fed,
+    head_of,
+    meanwhile,
+    outcome,
+    promptly,
+    run_ids,
+    settled,
+    shown,
+)
+
+
+class _Forgetful(RamStore):
+    """Does not know at first how a commit ended."""
+
+    doubts = 3
+
+    async def commit(self, appends: object, **more: object) -> list[object]:
+        answers = await super().commit(appends, **more)  # type: ignore[arg-type]
+        self.doubts -= 1
+        return answers if self.doubts < 0 else [Unknown("a", OSError())]
+
+
+def test_looks_show_what_a_handle_shows() -> None:
+    async def main() -> None:
+        async with Place(RamSubject()) as place:
+            store = await place.open()
+            assert await shown(store, "a") == ([], None)
+            assert await head_of(store, "a") == 0
+            first = created("a", at=place.now)
+            waiting = suspended(first.record, None)
+            await store.commit([created("b", at=place.now), first])
+            await store.commit([waiting])
+            assert await event_ids(store, "a") == ["e1", "e2"]
+            assert await bodies(store, "b") == [e.body for e in await store.read("b")]
+            assert await shown(store, "a") == (["e1", "e2"], waiting.record)
+            assert await head_of(store, "a") == 2
+            assert await run_ids(store) == ["a", "b"]
+            assert await fed(store) == [("b", "e1"), ("a", "e1"), ("a", "e2")]
+            assert await claimed(place, store) == ["b"]
+            assert await claimed(place, store) == []
+
+    asyncio.run(main())
+
+
+def test_an_unknown_outcome_is_settled_by_asking_again() -> None:
+    async def main() -> None:
+        store = _Forgetful("settled")
+        assert await settled(store, created("a")) == Committed("a", 1)
+        assert await outcome(store, after(created("b").record)) == "Conflict"
+        store.doubts = 99
+        assert await outcome(store, created("a")) == "Unknown"
+        RamStore.forget("settled")
+
+    asyncio.run(main())
+
+
+def test_a_commit_that_answers_nothing_breaks_the_law() -> None:
+    class Silent(RamStore):
+        async def commit(self, appends: object, **more: object) -> list[object]:
+            return []
+
+    async def main() -> None:
+        append: Append = created("a")
+        with pytest.raises(LawBroken, match="a commit of one append was answered"):
+            await settled(Silent("silent"), append)
+        RamStore.forget("silent")
+
+    asyncio.run(main())
+
+
+def test_what_hangs_breaks_the_law(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyworkflow_core.testing.looks._PATIENCE", 0.01)
+
+    async def main() -> None:
+        assert await promptly(asyncio.sleep(0, "done"), "a nap") == "done"
+        with pytest.raises(LawBroken, match="a long sleep: no answer within"):
+            await promptly(asyncio.sleep(3600), "a long sleep")
+
+    asyncio.run(main())
+
+
+def test_what_goes_on_meanwhile_is_awaited_or_ended() -> None:
+    async def main() -> None:
+        async with meanwhile(asyncio.sleep(0.01, "done")) as task:
+            assert not task.done()
+        assert task.result() == "done"
+        with pytest.raises(LawBroken):
+            async with meanwhile(asyncio.sleep(3600)) as task:
+                raise LawBroken("something else")
+        assert task.cancelled()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())
