@@ -159,7 +159,7 @@ def _group(name: str) -> tuple[str, ...]:
 
 
 def _install_project(session: nox.Session, group: str) -> None:
-    session.install("-e", ".", *_group(group))
+    session.install("-e", ".[all]", *_group(group))
 
 
 def _run_tests(session: nox.Session) -> None:
