@@ -22,8 +22,14 @@ ROOT = Path(__file__).parent
 PROJECT: dict[str, Any] = nox.project.load_toml(ROOT / "pyproject.toml")
 OTHER_PYTHONS = ("3.12", "3.13")
 PROPERTY_TESTS = ["tests/engine/test_random_programs.py", "tests/core", "--ignore=tests/core/testing"]
-# {namespace} is the suite's, {folder} a temporary one.
-CONFORMANCE = {"memory": "memory://{namespace}", "file": "file://{folder}/{namespace}"}
+# The server that is started for it, if it needs one, and the URL: {folder} is a temporary one, {url} the server's.
+CONFORMANCE = {
+    "memory": ("", "memory://"),
+    "file": ("", "file://{folder}/file"),
+    "sqlite": ("", "sqlite:///{folder}/laws.db?feed=1"),
+    "postgresql": ("postgresql", "{url}?feed=1"),
+    "mariadb": ("mariadb", "{url}"),
+}
 RULE_TESTS = ("tests/test_house_rules.py", "tests/packaging/test_layers.py", "tests/packaging/test_news.py")
 TYPED_SCRIPTS = (
     "noxfile.py",
@@ -83,8 +89,11 @@ def conformance(session: nox.Session) -> None:
     failed = []
     with tempfile.TemporaryDirectory(prefix="pyworkflow-conformance-") as folder:
         for name in names:
-            url = CONFORMANCE[name].replace("{folder}", folder)
-            command = ["pyworkflow", "conformance", url, "--json", f"{folder}/{name}.json", *options]
+            server, url = CONFORMANCE[name]
+            command = ["pyworkflow", "conformance", url.replace("{folder}", folder), *options]
+            command += ["--json", f"{folder}/{name}.json"]
+            if server:
+                command = ["python", "tests/servers", server, "--", *command, "--restart", "{restart}"]
             session.run(*command, success_codes=range(256))
             report = json.loads(Path(folder, f"{name}.json").read_text())
             failed += [] if report["score"] == "1.0" else [name]
