@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent
 PROJECT: dict[str, Any] = nox.project.load_toml(ROOT / "pyproject.toml")
 OTHER_PYTHONS = ("3.12", "3.13")
 PROPERTY_TESTS = ["tests/engine/test_random_programs.py", "tests/core", "--ignore=tests/core/testing"]
-# The server that is started for it, if it needs one, and the URL: {folder} is a temporary one, {url} the server's.
+# The server that it needs, if any, and the URL: {folder} is a temporary one, {url} the server's.
 CONFORMANCE = {
     "memory": ("", "memory://"),
     "file": ("", "file://{folder}/file"),
