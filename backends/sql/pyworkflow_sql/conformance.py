@@ -24,7 +24,8 @@ from .mysql import MysqlStorageBackend
 from .options import Options
 from .postgresql import PostgresqlStorageBackend
 from .server import ServerStorageBackend
-from .sqlite import SqliteStorageBackend
+from .sqlite import SqliteStorageBackend, key_of
+from .sqlite_file import forget
 
 GOLDEN = Path(__file__).with_name("golden")
 
@@ -39,16 +40,18 @@ class SqliteSubject(UrlSubject):
 
     async def drop(self, namespace: str) -> None:
         """Remove the namespace's file, if it has one of its own; otherwise its tables."""
-        store = SqliteStorageBackend(self.url(namespace))
-        path = store.url.database
-        if not store.capabilities.durable or path is None:
-            return
-        if namespace in os.path.basename(path):
+        url = make_url(self.url(namespace))
+        key = key_of(url)
+        if not key.startswith("/"):
+            forget(key)
+        elif namespace in os.path.basename(key):
             for end in ("", "-wal", "-shm"):
                 with contextlib.suppress(FileNotFoundError):
-                    os.remove(path + end)
+                    os.remove(key + end)
         else:
-            await store.drop()
+            with contextlib.suppress(UnsupportedSchema):  # nobody has opened it
+                async with SqliteStorageBackend(url, migrate="never") as store:
+                    await store.drop()
 
     @asynccontextmanager
     async def transaction(self, store: StorageBackend) -> AsyncIterator[Any]:

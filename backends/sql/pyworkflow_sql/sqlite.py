@@ -29,7 +29,7 @@ from .options import SqliteOptions
 from .schema import make_tables
 from .scripts import Call, Script
 from .sqlite_errors import Busy, Unsettled, typed_error
-from .sqlite_file import Database, give_back, use_database
+from .sqlite_file import NAMED, Database, give_back, use_database
 from .statements import Statement
 from .within import Within, check_within, driver_of, failed, run_within
 
@@ -61,7 +61,7 @@ class SqliteStorageBackend(SqlStorageBackend):
                 f"{self.url.render_as_string()!r}: write sqlite:////absolute/path.db or sqlite:///relative.db"
             )
         self._dialect: Dialect = sqlite.dialect()
-        self._key = _key_of(self.url)
+        self._key = key_of(self.url)
         self._database: Database | None = None
         self.capabilities = self._capabilities(feed=bool(self.options.feed))
 
@@ -202,13 +202,13 @@ async def _is_in_transaction(within: Within) -> bool:
     return bool(driver.in_transaction)
 
 
-def _key_of(url: URL) -> str:
+def key_of(url: URL) -> str:
     """What handles share a database by: an absolute path, or a name for one in memory."""
     name = url.database or ":memory:"
     if url.query.get("mode") == "memory":
-        return f"memory {name}"
+        return NAMED + name
     if name == ":memory:":
-        return f"memory {secrets.token_hex(8)}"
+        return f"unnamed {secrets.token_hex(8)}"
     return os.path.realpath(name.removeprefix("file:"))
 
 

@@ -30,6 +30,8 @@ from .sqlite_errors import Busy, Unsettled, is_busy
 T = TypeVar("T")
 _PRAGMAS = ("PRAGMA synchronous = FULL", "PRAGMA cache_size = -16384", "PRAGMA busy_timeout = 5000")
 _OLDEST = (3, 35)
+NAMED = "memory "
+"""What the keys of databases in memory begin with that have a name."""
 
 _shared: dict[str, Database] = {}
 _sharing = threading.Lock()
@@ -100,10 +102,15 @@ class Database:
                 f"SQLite cannot use a write-ahead log for {self.path}, but only {mode!r}"
             )
 
+    def rest(self) -> None:
+        """End the threads once they have done what they were given. There will be others if need be."""
+        threads, self._threads = self._threads, None
+        if threads is not None:
+            threads.shutdown(wait=True)
+
     def close(self) -> None:
-        """Close every connection, and end the threads once they have done what they were given."""
-        if self._threads is not None:
-            self._threads.shutdown(wait=True)
+        """Close every connection, and end the threads."""
+        self.rest()
         with self.lock:
             if self._writer is not None:
                 self._writer.invalidate()
@@ -269,10 +276,25 @@ def use_database(key: str, url: URL, options: SqliteOptions) -> Database:
 
 
 def give_back(database: Database) -> None:
-    """Say that a handle has no more use for the database; the last one closes it."""
+    """Say that a handle has no more use for the database.
+
+    The last one closes it, unless it lies in memory under a name: that lasts as long as the process.
+    """
     with _sharing:
         database.users -= 1
-        if database.users == 0 and database.pid == os.getpid():
+        if database.users > 0 or database.pid != os.getpid():
+            return
+        if database.key.startswith(NAMED):
+            database.rest()
+        else:
             if _shared.get(database.key) is database:
                 del _shared[database.key]
+            database.close()
+
+
+def forget(key: str) -> None:
+    """Let go of a database in memory that has a name. The handles that have it open lose it."""
+    with _sharing:
+        database = _shared.pop(key, None)
+        if database is not None and database.pid == os.getpid():
             database.close()

@@ -78,3 +78,14 @@ def test_an_unknown_option_given_by_name_is_an_error() -> None:
     with pytest.raises(TypeError, match="no option 'nmespace'"):
         SqliteStorageBackend("sqlite://", nmespace="x")
     assert SqliteStorageBackend("sqlite:///x.db?namespace=a", namespace="b").options.namespace == "b"
+
+
+def test_the_backends_are_where_their_neighbours_are() -> None:
+    import pyworkflow.storage.sql
+    import pyworkflow_sql
+
+    for name in pyworkflow_sql.__all__:
+        assert getattr(pyworkflow.storage.sql, name) is getattr(pyworkflow_sql, name)
+        assert getattr(pyworkflow_sql, name).__name__ == name
+    for module in (pyworkflow.storage.sql, pyworkflow_sql):
+        assert not hasattr(module, "OracleStorageBackend")

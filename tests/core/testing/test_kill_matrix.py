@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import os
 import pkgutil
 
 import pytest
@@ -13,6 +14,7 @@ from pyworkflow_core.storage import StorageBackend
 from pyworkflow_core.testing import LAWS, LawBroken, Subject, Verdict, faulty, run
 from pyworkflow_core.testing.__main__ import main
 from pyworkflow_core.testing.faulty.nothing import DoNothing
+from pyworkflow_core.testing.hosts.ram import RamStore
 from pyworkflow_core.testing.hosts.subjects import LinesSubject, RamSubject, TcpSubject
 from pyworkflow_core.testing.laws.registry import Check, all_checks
 from pyworkflow_core.testing.matrix import FAULTS, Fault
@@ -30,6 +32,8 @@ STORES = [
     if inspect.isclass(value) and issubclass(value, StorageBackend) and value.__module__ == module.__name__
 ]
 OPENLY = [store for store in STORES if not store.__name__.startswith("_")]
+IN_MEMORY = [fault for fault in FAULTS if issubclass(fault.store, RamStore)]
+NIGHTLY = os.environ.get("PYWORKFLOW_CONFORMANCE_PROFILE") == "nightly"
 NO_FAULTS = {"LockedStore", "DoNothing"}
 
 
@@ -72,6 +76,15 @@ def test_the_fault_is_caught_by_its_law_for_its_own_reason(fault: Fault) -> None
         if fault.says in text:
             return
     pytest.fail(f"law {fault.law} does not catch {fault.store.__name__} for its reason; it says {said}")
+
+
+@pytest.mark.teeth
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not NIGHTLY, reason="sets every law on every fault: for the nightly profile")
+@pytest.mark.parametrize("fault", IN_MEMORY, ids=lambda fault: fault.store.__name__)
+def test_no_law_but_those_that_are_named_catches_the_fault(fault: Fault) -> None:
+    others = [law for law in LAWS if law != fault.law and any(hear(fault, law=law))]
+    assert set(others) <= set(fault.also)
 
 
 @pytest.mark.teeth
