@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-import os
 import pkgutil
 
 import pytest
@@ -33,7 +32,6 @@ STORES = [
 ]
 OPENLY = [store for store in STORES if not store.__name__.startswith("_")]
 IN_MEMORY = [fault for fault in FAULTS if issubclass(fault.store, RamStore)]
-NIGHTLY = os.environ.get("PYWORKFLOW_CONFORMANCE_PROFILE") == "nightly"
 NO_FAULTS = {"LockedStore", "DoNothing"}
 
 
@@ -78,9 +76,8 @@ def test_the_fault_is_caught_by_its_law_for_its_own_reason(fault: Fault) -> None
     pytest.fail(f"law {fault.law} does not catch {fault.store.__name__} for its reason; it says {said}")
 
 
-@pytest.mark.teeth
+@pytest.mark.nightly
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(not NIGHTLY, reason="sets every law on every fault: for the nightly profile")
 @pytest.mark.parametrize("fault", IN_MEMORY, ids=lambda fault: fault.store.__name__)
 def test_no_law_but_those_that_are_named_catches_the_fault(fault: Fault) -> None:
     others = [law for law in LAWS if law != fault.law and any(hear(fault, law=law))]
