@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, cast
@@ -21,6 +22,8 @@ from pyworkflow_core.errors import StorageClosed
 from .scripts import Call, Script
 
 T = TypeVar("T")
+_KEPT = 30.0
+"""Seconds that a connection is used without asking SQLAlchemy's pool."""
 
 
 class Lost(Exception):
@@ -32,11 +35,17 @@ class Link:
 
     Args:
         pooled: the pool's connection.
+
+    Attributes:
+        pooled: the pool's connection.
+        driver: the driver's own.
+        since: when it was taken out of the pool.
     """
 
     def __init__(self, pooled: PoolProxiedConnection) -> None:
         self.pooled = pooled
         self.driver: Any = pooled.driver_connection
+        self.since = time.monotonic()
 
     def is_closed(self) -> bool:
         """Whether the driver knows already that the connection is gone."""
@@ -88,6 +97,10 @@ class Pool:
         self._link = link
         self._unreachable = unreachable
         self._under_way: set[asyncio.Task[None]] = set()
+        # Taken out of SQLAlchemy's pool and in use by nobody: the way through that pool takes longer
+        # than a server takes to answer.
+        self._idle: list[Link] = []
+        self._waiting = 0
         self._open: set[Any] = set()
         event.listen(engine.sync_engine, "connect", lambda connection, record: self._open.add(connection))
         event.listen(engine.sync_engine, "close", lambda connection, record: self._open.discard(connection))
@@ -116,23 +129,28 @@ class Pool:
         while True:
             if self._engine is None:
                 raise StorageClosed("the handle was closed; open a new one")
-            try:
-                pooled = await self._check_out(self._engine)
-            except Exception as error:
-                raise self._unreachable(error) from error
-            link = self._link(pooled)
-            if not link.is_closed():
+            link = self._idle.pop() if self._idle else await self._check_out(self._engine)
+            if link.is_closed():
+                self._discard(link)
+            elif time.monotonic() - link.since > _KEPT:
+                # So that SQLAlchemy can look whether it lives, or is too old.
+                await greenlet_spawn(link.pooled.close)
+            else:
                 return link
-            self._discard(link)
 
-    async def _check_out(self, engine: AsyncEngine) -> PoolProxiedConnection:
+    async def _check_out(self, engine: AsyncEngine) -> Link:
         # Drivers do not take it well if they are cancelled in the middle of connecting.
         task = self.loop.create_task(greenlet_spawn(engine.sync_engine.raw_connection))
+        self._waiting += 1
         try:
-            return await asyncio.shield(task)
+            return self._link(await asyncio.shield(task))
         except asyncio.CancelledError:
             self._later(self._give_up(task))
             raise
+        except Exception as error:
+            raise self._unreachable(error) from error
+        finally:
+            self._waiting -= 1
 
     async def _give_up(self, task: asyncio.Task[PoolProxiedConnection]) -> None:
         with contextlib.suppress(Exception):
@@ -141,8 +159,10 @@ class Pool:
     async def _give_back(self, link: Link) -> None:
         if self._engine is None or link.is_closed():
             self._discard(link)  # a pool that was closed meanwhile takes nothing back
+        elif self._waiting:
+            await greenlet_spawn(link.pooled.close)  # somebody waits for one
         else:
-            await greenlet_spawn(link.pooled.close)
+            self._idle.append(link)
 
     def _discard(self, link: Link) -> None:
         """Close a connection beside everything else: the server may have to be told to stop first."""
@@ -156,6 +176,9 @@ class Pool:
     async def close(self) -> None:
         """Close every connection; those in use when they are given back."""
         engine, self._engine = self._engine, None
+        idle, self._idle = self._idle, []
+        for link in idle:
+            await greenlet_spawn(link.pooled.close)
         if engine is not None:
             await engine.dispose()
         await asyncio.gather(*self._under_way, return_exceptions=True)

@@ -34,12 +34,14 @@ class Locked(NamedTuple):
         incarnation: of the run that there is, or was last.
         lease: the run's lease.
         buried: earlier incarnations of the id, each between two NUL bytes.
+        settled: the columns `Statements.settled`.
     """
 
     head: int
     incarnation: str
     lease: Lease
     buried: bytes | None
+    settled: tuple[Any, ...]
 
     def takes(self, append: Append) -> bool:
         """Whether the append may be written."""
@@ -57,8 +59,9 @@ def grave(incarnation: str) -> bytes:
 
 def read_locked(row: Sequence[Any]) -> Locked:
     """The row of `Statements.lock_runs`, behind the run id."""
-    _, head, incarnation, token, owner, until, buried = row
-    return Locked(head, text(incarnation), Lease(optional(token), optional(owner), until), buried)
+    _, head, incarnation, token, owner, until, buried = row[:7]
+    lease = Lease(optional(token), optional(owner), until)
+    return Locked(head, text(incarnation), lease, buried, tuple(row[7:]))
 
 
 def text(value: str | bytes) -> str:

@@ -92,16 +92,22 @@ def _write(
 ) -> Script[None]:
     new: list[dict[str, Any]] = []
     old: list[dict[str, Any]] = []
+    advanced: list[dict[str, Any]] = []
     events: list[dict[str, Any]] = []
     for append in sorted(winners, key=lambda a: a.run_id):
         locked = there.get(append.run_id)
-        values = run_values(append, lease_after(append, _NO_LEASE if locked is None else locked.lease))
-        (new if locked is None else old).append(values)
+        lease = lease_after(append, _NO_LEASE if locked is None else locked.lease)
+        values = run_values(append, lease)
+        if locked is None:
+            new.append(values)
+        elif locked.head and lease == locked.lease and s.is_settled(locked.settled, values):
+            advanced.append(values)
+        else:
+            old.append(values)
         events += event_values(append, None if position is None else position + len(events))
-    if old:
-        yield Call(s.update_run, old)
-    if new:
-        yield Call(s.insert_run, new)
+    for statement, many in ((s.advance_run, advanced), (s.update_run, old), (s.insert_run, new)):
+        if many:
+            yield Call(statement, many)
     if events:
         yield Call(s.insert_event, events)
 

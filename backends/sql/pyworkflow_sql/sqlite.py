@@ -86,7 +86,7 @@ class SqliteStorageBackend(SqlStorageBackend):
         assert database is not None
         with database.lock:
             database.prepare()
-        facts = database.read(self._facts)
+        facts = database.read_patiently(self._facts)
         if not is_current(facts) and self.options.migrate == "auto":
             facts = database.write_patiently(self._migrate)
         return check(facts, self.options.namespace, feed=self.options.feed)
@@ -142,11 +142,15 @@ class SqliteStorageBackend(SqlStorageBackend):
 
     async def _ask(self, make: MakeScript[T]) -> T:
         database = self._used()
-        return await self._in_thread(lambda: database.read(make))
+        return await self._in_thread(lambda: database.read_patiently(make))
 
-    def _ask_now(self, make: MakeScript[T]) -> T:
+    async def _ask_now(self, make: MakeScript[T]) -> T:
+        """As `_ask`, for what takes less time than to hand it over."""
         database = self._used()
-        return self._typed(lambda: database.read(make))
+        try:
+            return self._typed(lambda: database.read(make))
+        except Busy:
+            return await self._ask(make)
 
     async def _transact(self, make: MakeScript[T]) -> T:
         database = self._used()
@@ -183,11 +187,11 @@ class SqliteStorageBackend(SqlStorageBackend):
             raise failed(error) from error
 
     async def _get(self, run_id: str) -> RunRecord | None:
-        return self._ask_now(lambda: scripts.get(self._s, run_id))
+        return await self._ask_now(lambda: scripts.get(self._s, run_id))
 
     async def _read(self, run_id: str, after: int, limit: int | None) -> list[Event]:
         most = _FEW if limit is None else min(limit, _FEW)
-        events = self._ask_now(lambda: scripts.read(self._s, run_id, after, most))
+        events = await self._ask_now(lambda: scripts.read(self._s, run_id, after, most))
         if len(events) < _FEW or limit == _FEW:
             return events
         # A long log is read anew in one go, since the run may be another one by the next look.

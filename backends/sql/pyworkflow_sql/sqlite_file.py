@@ -28,7 +28,7 @@ from .scripts import Script
 from .sqlite_errors import Busy, Unsettled, is_busy
 
 T = TypeVar("T")
-_PRAGMAS = ("PRAGMA synchronous = FULL", "PRAGMA cache_size = -16384", "PRAGMA busy_timeout = 5000")
+_PRAGMAS = ("PRAGMA synchronous = FULL", "PRAGMA cache_size = -16384", "PRAGMA busy_timeout = 0")
 _OLDEST = (3, 35)
 NAMED = "memory "
 """What the keys of databases in memory begin with that have a name."""
@@ -83,12 +83,11 @@ class Database:
                 f"{self.path} is on a network file system ({kind}), where SQLite's locks cannot be relied "
                 "on. Use a local disk or a database server; network_ok=1 takes the risk."
             )
-        writer = self._engine.raw_connection()
+        writer = self._patiently(self._engine.raw_connection)
         try:
             connection = cast("sqlite3.Connection", writer.driver_connection)
             if not self.in_memory:
                 self._patiently(lambda: self._set_mode(connection))
-                connection.execute("PRAGMA busy_timeout = 0")
         except BaseException:
             writer.invalidate()
             writer.close()
@@ -128,15 +127,32 @@ class Database:
     # ---- work ------------------------------------------------------------------------
 
     def read(self, make: Callable[[], Script[T]]) -> T:
-        """Run a script that only reads."""
+        """Run a script that only reads.
+
+        Raises:
+            Busy: another process has the whole file locked, as when it opens or leaves it.
+        """
         if self.in_memory:
             with self.lock:
                 return run_script(self._connection(), make())
-        connection = self._engine.raw_connection()
         try:
-            return run_script(cast("sqlite3.Connection", connection.driver_connection), make())
-        finally:
-            connection.close()
+            connection = self._engine.raw_connection()  # a new one looks into the file, too
+            try:
+                return run_script(cast("sqlite3.Connection", connection.driver_connection), make())
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            if is_busy(error):
+                raise Busy from error
+            raise
+
+    def read_patiently(self, make: Callable[[], Script[T]]) -> T:
+        """As `read`, but wait for the others.
+
+        Raises:
+            StorageUnavailable: it took them too long.
+        """
+        return self._patiently(lambda: self.read(make))
 
     def write(self, make: Callable[[], Script[T]]) -> T:
         """Run a script in a transaction. Needs the lock.

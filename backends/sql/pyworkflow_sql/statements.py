@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from operator import itemgetter
+from typing import Any, cast
 
 from sqlalchemy import (
     BigInteger,
@@ -39,6 +40,11 @@ RECORD = (
 LEASE = ("token", "owner", "lease_until")
 WRITTEN = (*RECORD, *LEASE)
 LOCKED = ("run_id", "head", "incarnation", *LEASE, "buried")
+SETTLED = ("status", "workflow", "queue", "priority", "created_at", "wake_at", "parent", "attributes")
+"""What most appends leave as it is. Every index is of these, and the lease."""
+
+
+_pick_settled = itemgetter(*[f"new_{name}" for name in SETTLED])
 
 
 class Statement:
@@ -55,7 +61,7 @@ class Statement:
         returns: whether it answers with rows; it answers with their number otherwise.
     """
 
-    __slots__ = ("_given", "core", "names", "returns", "sql")
+    __slots__ = ("_given", "_pick", "core", "names", "returns", "sql")
 
     def __init__(self, core: ClauseElement, dialect: Dialect) -> None:
         compiled: Any = core.compile(dialect=dialect)
@@ -64,12 +70,16 @@ class Statement:
         self.names: tuple[str, ...] = tuple(getattr(compiled, "positiontup", None) or ())
         binds = getattr(compiled, "binds", {})
         self._given = {name: bind.value for name, bind in binds.items() if not bind.required}
+        # Several names give a tuple in one step of C; with one it gives no tuple.
+        self._pick = itemgetter(*self.names) if len(self.names) > 1 else None
         self.returns = not (core.is_dml and not getattr(core, "_returning", ()))
 
     def bind(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
         """The parameters in the driver's order."""
         if self._given:
             values = {**self._given, **values}
+        if self._pick is not None:
+            return cast("tuple[Any, ...]", self._pick(values))
         return tuple([values[name] for name in self.names])
 
 
@@ -87,6 +97,8 @@ class Statements:
         self._kept: dict[tuple[Any, ...], Statement] = {}
         runs = tables.runs.c
         self._record = [runs[name] for name in RECORD]
+        # SQLite renews every index of a column that is set, even to the same value.
+        self.settled = SETTLED if dialect.name == "sqlite" else ()
 
     def keep(self, build: Callable[..., ClauseElement], *shape: Any) -> Statement:
         """The statement that `build` makes for `shape`, compiled the first time."""
@@ -94,6 +106,10 @@ class Statements:
         if (found := self._kept.get(key)) is None:
             found = self._kept[key] = Statement(build(*shape), self.dialect)
         return found
+
+    def is_settled(self, there: tuple[Any, ...], values: Mapping[str, Any]) -> bool:
+        """Whether the columns `settled` are to stay as they are, so that `advance_run` will do."""
+        return bool(there) and there == _pick_settled(values)
 
     # ---- reading -------------------------------------------------------------------
 
@@ -131,7 +147,10 @@ class Statements:
             ids = [_word(f"id{n}") for n in range(count)]
             wanted = runs.run_id == ids[0] if count == 1 else runs.run_id.in_(ids)
             return (
-                select(*[runs[name] for name in LOCKED]).where(wanted).order_by(runs.run_id).with_for_update()
+                select(*[runs[name] for name in (*LOCKED, *self.settled)])
+                .where(wanted)
+                .order_by(runs.run_id)
+                .with_for_update()
             )
 
         return self.keep(build_lock_runs, count)
@@ -147,6 +166,13 @@ class Statements:
         """``run_id`` and ``new_*`` of every column that an append writes."""
         runs = self.tables.runs
         values = {name: _new(runs.c[name]) for name in WRITTEN if name != "run_id"}
+        return self._make(update(runs).where(runs.c.run_id == _word("new_run_id")).values(values))
+
+    @cached_property
+    def advance_run(self) -> Statement:
+        """As `update_run`, where the lease and what is `SETTLED` stay as they are."""
+        runs = self.tables.runs
+        values = {name: _new(runs.c[name]) for name in ("head", "updated_at", "rest")}
         return self._make(update(runs).where(runs.c.run_id == _word("new_run_id")).values(values))
 
     @cached_property
