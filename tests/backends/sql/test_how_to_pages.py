@@ -34,7 +34,8 @@ async def the_owner_makes_tables_and_others_use_them(server: Any) -> None:
     worker = url_for(server, "workflow_worker", "choose another", "?migrate=never")
     reader = url_for(server, "workflow_reader", "and a third", "?migrate=never")
     with pytest.raises(UnsupportedSchema, match="are missing"):
-        await open_storage(worker).open()
+        async with open_storage(worker):
+            pass
     async with open_storage(url_for(server, "workflow_owner", "choose one", "?feed=1")) as store:
         assert await store.list_runs() == []
     async with open_storage(worker) as store:
