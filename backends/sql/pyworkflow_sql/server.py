@@ -144,12 +144,20 @@ class ServerStorageBackend(SqlStorageBackend):
 
     def _unreachable(self, error: Exception) -> StorageError:
         cause: Any = error.orig if isinstance(error, DBAPIError) else error
-        where = f"{self.url.host or 'localhost'}{f':{self.url.port}' if self.url.port else ''}"
+        where = self._host
         if isinstance(error, PoolTimeout):
             text = f"no connection to {where} came free for {self.options.pool_timeout:g} s"
         else:
             text = f"cannot connect to {where}: {_say(cause)}"
         return StorageUnavailable(self._without_password(text))
+
+    @property
+    def _host(self) -> str:
+        return f"{self.url.host or 'localhost'}{f':{self.url.port}' if self.url.port else ''}"
+
+    @property
+    def _place(self) -> str:
+        return f"database {self.url.database!r} at {self._host}"
 
     def _without_password(self, text: str) -> str:
         password = self.url.password
