@@ -19,10 +19,12 @@ def describe_storage(capabilities: Capabilities, limits: Limits) -> list[str]:
     ]
     if has.failover_loss:
         lines.append(f"a failover may lose {has.failover_loss}")
-    extras = [name for name in ("feed", "push", "transactions") if getattr(has, name)]
-    lacks = [name for name in ("feed", "push", "transactions") if not getattr(has, name)]
-    lines += [f"has {_and(extras)}"] if extras else []
-    lines += [f"has no {_and(lacks, 'or')}"] if lacks else []
+    parts = {
+        "a feed": has.feed,
+        "wakes idle workers": has.push,
+        "commits within your transactions": has.transactions,
+    }
+    lines.append("; ".join(f"{part}: {'yes' if there else 'no'}" for part, there in parts.items()))
     lines.append(f"the {has.clock}'s clock says what is due; priorities hold {_ORDERS[has.due_order]}")
     lines.append(
         f"limits: event {_bytes(limits.event_bytes)}; append {_count(limits.append_events, 'events')}, "
@@ -33,10 +35,6 @@ def describe_storage(capabilities: Capabilities, limits: Limits) -> list[str]:
 
 
 _ORDERS = {"global": "over the whole namespace", "shard": "within each part of the namespace"}
-
-
-def _and(words: list[str], link: str = "and") -> str:
-    return f" {link} ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
 
 
 def _count(number: int | None, what: str) -> str:

@@ -76,11 +76,8 @@ class Session:
 
         storage = self.storage()
         with shown_progress(storage):
-            await storage.open()
-            try:
+            async with storage:
                 yield storage
-            finally:
-                await storage.close()
 
 
 def run(work: Coroutine[Any, Any, int | None]) -> int:

@@ -81,7 +81,9 @@ async def _demo(source: Path, folder: Path, found: Found, url: str | None, print
     hold_after = half + min(_GUARD, files // 4) if files else -1
     async with storage_of(folder, url) as storage:
         if not storage.capabilities.multi_process:
-            raise ConfigurationError("the demo needs a storage that several processes can use at once")
+            raise ConfigurationError(
+                f"the demo kills a process and goes on in another, and {name_of(folder, url)} is for one only"
+            )
         printer.begin(source, found, run_id)
         watch = _Watch(storage, run_id, files, printer)
         began = time.monotonic()

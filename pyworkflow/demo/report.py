@@ -181,6 +181,8 @@ class Printer:
         else:
             self.say("          (empty, since there are no files; sha256sum finds nothing to check)")
         self.say(f"look at   pyworkflow events {outcome.run_id} --storage {shlex.quote(storage)}")
+        if "…" in storage:
+            self.say("          (with what you gave in place of …, which is not shown)")
 
     @contextlib.contextmanager
     def progress(self, total: int) -> Iterator[Callable[[int], None]]:

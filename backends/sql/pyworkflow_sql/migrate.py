@@ -81,9 +81,9 @@ def check(facts: dict[str, str], namespace: str, *, feed: bool | None) -> Layout
 
 def describe(facts: dict[str, str], namespace: str) -> str:
     """The versions for people."""
-    found, has = int(facts["schema"]), "a feed" if facts["feed"] == "1" else "no feed"
+    found, how = int(facts["schema"]), "with" if facts["feed"] == "1" else "without"
     newer = f", newer than this code's {VERSION}, which can use them" if found > VERSION else ""
-    return f"namespace {namespace!r}: tables of version {found}{newer}; made with {has}"
+    return f"namespace {namespace!r}: tables of version {found}{newer}; made {how} a feed"
 
 
 def is_current(facts: dict[str, str]) -> bool:

@@ -95,14 +95,21 @@ class ServerStorageBackend(SqlStorageBackend):
         loop = asyncio.get_running_loop()
         if loop not in self._pools:
             pool = self._make_pool()
-            async with pool.connected() as link:
-                try:
-                    await self._prepare(link)
-                except (StorageError, ConfigurationError):
-                    raise
-                except Exception as error:
-                    raise self._typed(error) from error
+            try:
+                await self._prepare_with(pool)
+            except BaseException:
+                await pool.close()  # nobody else knows of it
+                raise
             self._pools[loop] = pool
+
+    async def _prepare_with(self, pool: Pool) -> None:
+        async with pool.connected() as link:
+            try:
+                await self._prepare(link)
+            except (StorageError, ConfigurationError):
+                raise
+            except Exception as error:
+                raise self._typed(error) from error
 
     def _make_pool(self) -> Pool:
         return Pool(self._make_engine(), self._link, self._unreachable)
