@@ -65,6 +65,21 @@ def make_folder(folder: str, disk: Disk) -> None:
         raise storage_error(error, folder, "use") from error
 
 
+def check_made(folder: str) -> None:
+    """Refuse a folder in which no store has been made.
+
+    Raises:
+        UnsupportedSchema: there is none, and this handle must not make one.
+    """
+    if not os.path.exists(os.path.join(folder, "FORMAT")):
+        raise UnsupportedSchema(
+            f"there is no store in {folder}, and migrate=never forbids to make one; "
+            "'pyworkflow storage init' makes it",
+            found=0,
+            needed=FORMAT,
+        )
+
+
 def check_format(folder: str, disk: Disk) -> None:
     """Note the store's format in a new folder, and refuse one that newer code wrote.
 
@@ -92,5 +107,7 @@ def check_format(folder: str, disk: Disk) -> None:
         raise CorruptLog(f"{path} holds {text[:40]!r}, not the format of a file store", location=f"{path}:0")
     if int(match[1]) > FORMAT:
         raise UnsupportedSchema(
-            f"{folder} has format {match[1]}; this version of pyworkflow reads up to {FORMAT}. Upgrade it."
+            f"{folder} has format {match[1]}; this version of pyworkflow reads up to {FORMAT}. Upgrade it.",
+            found=int(match[1]),
+            needed=FORMAT,
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pyworkflow_core.plugins import BackendInfo, hookimpl
 
+OPTIONS = ("migrate", "namespace")
+
 
 class _Sql:
     def __init__(self, info: BackendInfo) -> None:
@@ -23,6 +25,7 @@ sqlite = _Sql(
         extra="sqlite",
         drivers=("sqlalchemy",),
         conformance="pyworkflow_sql.conformance:SqliteSubject",
+        options=OPTIONS,
     )
 )
 
@@ -34,6 +37,7 @@ postgresql = _Sql(
         extra="postgresql",
         drivers=("sqlalchemy", "greenlet", "asyncpg"),
         conformance="pyworkflow_sql.conformance:PostgresqlSubject",
+        options=OPTIONS,
     )
 )
 
@@ -47,6 +51,7 @@ mysql, mariadb = (
             extra="mysql",
             drivers=("sqlalchemy", "greenlet", "asyncmy"),
             conformance="pyworkflow_sql.conformance:MysqlSubject",
+            options=OPTIONS,
         )
     )
     for scheme, name in (("mysql", "MySQL"), ("mariadb", "MariaDB"))

@@ -12,7 +12,7 @@ from pyworkflow_core.events import Event
 from pyworkflow_core.record import RunRecord
 from pyworkflow_core.storage import Answer, Append, Claim, FeedPage, Page, Refused, RunQuery, StorageBackend
 
-from . import scripts
+from . import migrate, scripts
 from .migrate import Layout
 from .options import Options, parse_url
 from .rows import find_unfit
@@ -37,6 +37,7 @@ class SqlStorageBackend(StorageBackend):
     """
 
     _options_class: ClassVar[type[Options]] = Options
+    options: Options
     _layout: Layout | None = None
     _s: Statements
     """The statements; there once the layout is known."""
@@ -55,7 +56,18 @@ class SqlStorageBackend(StorageBackend):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url.render_as_string(hide_password=True)!r})"
 
+    async def describe(self) -> list[str]:
+        """What the storage is and promises, in lines for people."""
+        promises = await super().describe()
+        database = await self._ask(self._describe_database)
+        facts = await self._ask(lambda: migrate.look(self._s.tables, self._s.dialect))
+        return [*database, migrate.describe(facts, self.options.namespace), *promises]
+
     # ---- what each database does its own way -----------------------------------------
+
+    @abstractmethod
+    def _describe_database(self) -> Script[list[str]]:
+        """Which database it is, and what it is set to do for durability."""
 
     @abstractmethod
     async def _ask(self, make: MakeScript[T]) -> T:

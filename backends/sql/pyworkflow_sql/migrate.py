@@ -57,13 +57,18 @@ def check(facts: dict[str, str], namespace: str, *, feed: bool | None) -> Layout
     if needs > VERSION:
         raise UnsupportedSchema(
             f"the tables of namespace {namespace!r} have version {schema} and need code of version "
-            f"{needs}; this is version {VERSION}. Upgrade pyworkflow-core here."
+            f"{needs}; this is version {VERSION}. Upgrade pyworkflow-core here.",
+            found=schema,
+            needed=VERSION,
         )
     if schema < VERSION:
         raise UnsupportedSchema(
             f"the tables of namespace {namespace!r} {f'have version {schema}' if schema else 'are missing'}; "
             f"this code needs version {VERSION}, and migrate=never forbids to "
-            f"{'bring them up to date' if schema else 'make them'}. Open it once without that option."
+            f"{'bring them up to date' if schema else 'make them'}. 'pyworkflow storage "
+            f"{'migrate' if schema else 'init'}' does it.",
+            found=schema,
+            needed=VERSION,
         )
     made_with = facts["feed"] == "1"
     if feed is not None and feed != made_with:
@@ -72,6 +77,13 @@ def check(facts: dict[str, str], namespace: str, *, feed: bool | None) -> Layout
             f"changed; open it with feed={int(made_with)}, or leave that option out"
         )
     return Layout(facts["tag"], made_with)
+
+
+def describe(facts: dict[str, str], namespace: str) -> str:
+    """The versions for people."""
+    found, how = int(facts["schema"]), "with" if facts["feed"] == "1" else "without"
+    newer = f", newer than this code's {VERSION}, which can use them" if found > VERSION else ""
+    return f"namespace {namespace!r}: tables of version {found}{newer}; made {how} a feed"
 
 
 def is_current(facts: dict[str, str]) -> bool:

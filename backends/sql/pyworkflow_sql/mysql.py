@@ -131,6 +131,15 @@ class MysqlStorageBackend(ServerStorageBackend):
         ((version, packet, flush),) = yield Call(Statement(asked, self._dialect))
         return str(version), int(packet), int(flush) == 1
 
+    def _describe_database(self) -> Script[list[str]]:
+        asked = text("SELECT version(), @@innodb_flush_log_at_trx_commit, @@sync_binlog, @@read_only")
+        ((version, flush, binlog, read_only),) = yield Call(Statement(asked, self._dialect))
+        kind = "MariaDB" if "mariadb" in str(version).lower() else "MySQL"
+        return [
+            f"{kind} {version}, {self._place}" + (", read-only: nothing can be written" if read_only else ""),
+            f"durability: innodb_flush_log_at_trx_commit={flush}, sync_binlog={binlog}",
+        ]
+
     def _facts(self) -> Script[dict[str, str]]:
         tables = make_tables(self.options.namespace, self._dialect.name, False)
         there = text(

@@ -181,6 +181,16 @@ class PostgresqlStorageBackend(ServerStorageBackend):
         ((version, encoding, synchronous, fsync),) = yield Call(Statement(shown, self._dialect))
         return int(version), encoding, synchronous != "off" and fsync == "on"
 
+    def _describe_database(self) -> Script[list[str]]:
+        names = ("server_version", "synchronous_commit", "fsync")
+        shown = select(*[func.current_setting(name) for name in names], func.pg_is_in_recovery())
+        ((version, synchronous, fsync, standby),) = yield Call(Statement(shown, self._dialect))
+        return [
+            f"PostgreSQL {version}, {self._place}"
+            + (", a standby: nothing can be written" if standby else ""),
+            f"durability: synchronous_commit={synchronous}, fsync={fsync}",
+        ]
+
     def _facts(self) -> Script[dict[str, str]]:
         tables = make_tables(self.options.namespace, self._dialect.name, False)
         # Not to_regclass(): it may answer from a cache that has not heard of what others did.

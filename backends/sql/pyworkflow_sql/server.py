@@ -96,20 +96,20 @@ class ServerStorageBackend(SqlStorageBackend):
         if loop not in self._pools:
             pool = self._make_pool()
             try:
-                async with pool.connected() as link:
-                    await self._look_at_server(link)
+                await self._prepare_with(pool)
             except BaseException:
-                await pool.close()
+                await pool.close()  # nobody else knows of it
                 raise
             self._pools[loop] = pool
 
-    async def _look_at_server(self, link: Link) -> None:
-        try:
-            await self._prepare(link)
-        except (StorageError, ConfigurationError):
-            raise
-        except Exception as error:
-            raise self._typed(error) from error
+    async def _prepare_with(self, pool: Pool) -> None:
+        async with pool.connected() as link:
+            try:
+                await self._prepare(link)
+            except (StorageError, ConfigurationError):
+                raise
+            except Exception as error:
+                raise self._typed(error) from error
 
     def _make_pool(self) -> Pool:
         return Pool(self._make_engine(), self._link, self._unreachable)
@@ -151,12 +151,20 @@ class ServerStorageBackend(SqlStorageBackend):
 
     def _unreachable(self, error: Exception) -> StorageError:
         cause: Any = error.orig if isinstance(error, DBAPIError) else error
-        where = f"{self.url.host or 'localhost'}{f':{self.url.port}' if self.url.port else ''}"
+        where = self._host
         if isinstance(error, PoolTimeout):
             text = f"no connection to {where} came free for {self.options.pool_timeout:g} s"
         else:
             text = f"cannot connect to {where}: {_say(cause)}"
         return StorageUnavailable(self._without_password(text))
+
+    @property
+    def _host(self) -> str:
+        return f"{self.url.host or 'localhost'}{f':{self.url.port}' if self.url.port else ''}"
+
+    @property
+    def _place(self) -> str:
+        return f"database {self.url.database!r} at {self._host}"
 
     def _without_password(self, text: str) -> str:
         password = self.url.password

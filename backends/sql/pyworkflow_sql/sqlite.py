@@ -84,6 +84,8 @@ class SqliteStorageBackend(SqlStorageBackend):
     def _prepare(self) -> Layout:
         database = self._database
         assert database is not None
+        if self.options.migrate == "never" and not database.in_memory and not os.path.exists(self._key):
+            return check({}, self.options.namespace, feed=None)  # refuses, and leaves no empty file
         with database.lock:
             database.prepare()
         facts = database.read_patiently(self._facts)
@@ -102,6 +104,19 @@ class SqliteStorageBackend(SqlStorageBackend):
         if is_current(facts):
             return facts  # somebody was faster
         return (yield from migrate(facts, self.options.namespace, self._dialect, feed=self.options.feed))
+
+    def _describe_database(self) -> Script[list[str]]:
+        asked = text(
+            "SELECT sqlite_version(), (SELECT journal_mode FROM pragma_journal_mode), "
+            "(SELECT synchronous FROM pragma_synchronous)"
+        )
+        ((version, journal, synchronous),) = yield Call(Statement(asked, self._dialect))
+        if not self._key.startswith("/"):
+            return [f"SQLite {version}, in memory"]
+        return [
+            f"SQLite {version}, file {self._key}",
+            f"durability: journal_mode={journal}, synchronous={synchronous} (2 is FULL)",
+        ]
 
     async def drop(self) -> None:
         """Remove the namespace's tables with all runs in them. Handles that are open fail from then on."""
