@@ -92,6 +92,17 @@ class Pool:
         event.listen(engine.sync_engine, "connect", lambda connection, record: self._open.add(connection))
         event.listen(engine.sync_engine, "close", lambda connection, record: self._open.discard(connection))
 
+    @property
+    def engine(self) -> AsyncEngine:
+        """SQLAlchemy's engine.
+
+        Raises:
+            StorageClosed: the pool was closed.
+        """
+        if self._engine is None:
+            raise StorageClosed("the handle was closed; open a new one")
+        return self._engine
+
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Link]:
         """A connection; one that a statement may have left in disorder is thrown away afterwards.
@@ -114,10 +125,9 @@ class Pool:
     async def acquire(self) -> Link:
         """A connection that is nobody else's."""
         while True:
-            if self._engine is None:
-                raise StorageClosed("the handle was closed; open a new one")
+            engine = self.engine
             try:
-                pooled = await self._check_out(self._engine)
+                pooled = await self._check_out(engine)
             except Exception as error:
                 raise self._unreachable(error) from error
             link = self._link(pooled)
