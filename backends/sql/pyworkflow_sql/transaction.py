@@ -18,6 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from pyworkflow_core.errors import OutcomeUnknown
 
 Begin = Callable[[AsyncConnection], Awaitable[None]]
+_INSTEAD = "Use connection.begin_nested() for a part that may be undone."
+_NOT_YET = f"this transaction commits when the step has returned, together with its completion. {_INSTEAD}"
+_ENDED = f"the step has ended its transaction by itself, which step_transaction() does. {_INSTEAD}"
 
 
 @asynccontextmanager
@@ -45,17 +48,14 @@ async def open_transaction(
     except Exception as error:
         raise unreachable(error) from error
     try:
-        allow_commit = _forbid_commit(connection)
         transaction = await connection.begin()
+        allow_commit = _keep_open(connection)
         try:
             if begin is not None:
                 await begin(connection)
             yield connection
             if not transaction.is_active:
-                raise InvalidRequestError(
-                    "the transaction was ended by the step itself. Leave that to step_transaction(), and use "
-                    "connection.begin_nested() for a part that may be undone."
-                )
+                raise InvalidRequestError(_ENDED)
         except BaseException:
             # Where this fails, too, the connection is in disorder, and the database rolls back.
             with contextlib.suppress(Exception):
@@ -94,18 +94,26 @@ async def _connect(engine: AsyncEngine) -> AsyncConnection:
     return connection
 
 
-def _forbid_commit(connection: AsyncConnection) -> Callable[[], None]:
-    """Refuse every commit on the connection until what this returns was called."""
-    assert connection.sync_connection is not None
+def _keep_open(connection: AsyncConnection) -> Callable[[], None]:
+    """Refuse every commit on the connection until what this returns was called, and all after a rollback.
+
+    A statement behind the end of the transaction would begin another one, or on SQLite none.
+    """
+    sync = connection.sync_connection
+    assert sync is not None
+    transaction = sync.get_transaction()
+    assert transaction is not None
     allowed = False
 
-    @event.listens_for(connection.sync_connection, "commit")
-    def refuse(_: Connection) -> None:
+    @event.listens_for(sync, "commit")
+    def refuse_commit(_: Connection) -> None:
         if not allowed:
-            raise InvalidRequestError(
-                "this transaction commits when the step has returned, together with its completion. "
-                "Use connection.begin_nested() for a part that may be undone."
-            )
+            raise InvalidRequestError(_NOT_YET)
+
+    @event.listens_for(sync, "before_cursor_execute")
+    def refuse_more(*_: object) -> None:
+        if not transaction.is_active:
+            raise InvalidRequestError(_ENDED)
 
     def allow() -> None:
         nonlocal allowed
