@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import pathlib
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from pyworkflow_core.payloads import (
     WorkflowCancelled,
 )
 from pyworkflow_core.storage import StorageBackend
+from pyworkflow_core.testing.proxy import Cut, Moment, Proxy
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from own_tables import DATABASES, Between, LostCommit, OwnTable, Rival
@@ -295,6 +297,44 @@ def test_a_commit_whose_answer_was_lost_is_taken_from_the_log(own: OwnTable, mad
         assert payments.ran == ([1] if made else [1, 1])
         assert await own.read(inner) == [1]
         assert len(await payloads_of(storage, StepCompleted)) == 1
+
+    own.run(main)
+
+
+class CutOff(Between):
+    """Cuts the connection of the first transaction in its commit."""
+
+    def __init__(self, inner: StorageBackend, proxy: Proxy, moment: Moment) -> None:
+        super().__init__(inner)
+        self._proxy = proxy
+        self._moment = moment
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Any]:
+        """The inner storage's, which is about to commit when the block has ended."""
+        async with super().transaction() as connection:
+            yield connection
+            if self.begun == 1:
+                await self._proxy.cut(Cut(1, self._moment))
+
+
+@pytest.mark.parametrize("moment", [Moment.BEFORE, Moment.AFTER])
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+def test_a_connection_that_breaks_in_the_commit_neither_loses_nor_doubles_a_write(
+    kind: str, moment: Moment, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    own = OwnTable(kind, request, tmp_path)
+
+    async def main(direct: Any) -> None:
+        payments = Payments(own, max_retries=0)
+        async with Proxy(direct.url.host, direct.url.port) as proxy:
+            url = direct.url.set(host=proxy.host, port=proxy.port).render_as_string(hide_password=False)
+            async with open_storage(f"{url}?namespace={direct.options.namespace}") as inner:
+                storage = CutOff(inner, proxy, moment)
+                await payments.start(storage)
+                assert payments.ran == ([1] if moment is Moment.AFTER else [1, 1])
+                assert len(await payloads_of(storage, StepCompleted)) == 1
+        assert await own.read(direct) == [1]
 
     own.run(main)
 
