@@ -13,11 +13,13 @@ import pytest
 from sqlalchemy import text
 from storage_wrappers import Wrapper
 
+from pyworkflow import start, step, step_transaction, workflow
 from pyworkflow_core.errors import OutcomeUnknown
 from pyworkflow_core.plugins import open_storage
 from pyworkflow_core.storage import Answer, Append, Conflict, StorageBackend
 
 T = TypeVar("T")
+Body = Callable[[Any, int], Awaitable[object]]
 DATABASES = ("sqlite", "postgresql", "mariadb")
 
 
@@ -70,6 +72,44 @@ class OwnTable:
                     await self.drop(storage)
 
         return asyncio.run(main())
+
+
+class Payments:
+    """A workflow of steps that write a number each, and how often they ran."""
+
+    def __init__(self, own: OwnTable, **options: Any) -> None:
+        self.ran: list[int] = []
+
+        async def nothing(connection: Any, turn: int) -> None:
+            pass
+
+        self.within: Body = nothing
+        self.after: Body = nothing
+        options = {"max_retries": 2, "retry_delay": 0.001, **options}
+
+        @step(name="own.pay", **options)
+        async def pay(n: int) -> int:
+            self.ran.append(n)
+            async with step_transaction() as connection:
+                await own.write(connection, n)
+                await self.within(connection, len(self.ran))
+            await self.after(connection, len(self.ran))
+            return n
+
+        @step(name="own.plain")
+        async def plain(n: int) -> int:
+            await asyncio.sleep(0.001 * n)
+            return n
+
+        @workflow(name="own.pay_all")
+        async def pay_all(numbers: list[int], others: int) -> int:
+            paid = await asyncio.gather(*map(pay, numbers), *map(plain, range(others)))
+            return sum(paid)
+
+        self.pay, self.pay_all = pay, pay_all
+
+    async def start(self, storage: StorageBackend, numbers: tuple[int, ...] = (1,), others: int = 0) -> str:
+        return await start(self.pay_all, list(numbers), others, storage=storage)
 
 
 class Between(Wrapper):
