@@ -109,7 +109,7 @@ class Payments:
         self.pay, self.pay_all = pay, pay_all
 
     async def start(self, storage: StorageBackend, numbers: tuple[int, ...] = (1,), others: int = 0) -> str:
-        return await start(self.pay_all, list(numbers), others, storage=storage)
+        return await start(self.pay_all, list(numbers), others, storage=storage, wait=True)
 
 
 class Between(Wrapper):
