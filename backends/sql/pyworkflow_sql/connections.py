@@ -105,6 +105,17 @@ class Pool:
         event.listen(engine.sync_engine, "connect", lambda connection, record: self._open.add(connection))
         event.listen(engine.sync_engine, "close", lambda connection, record: self._open.discard(connection))
 
+    @property
+    def engine(self) -> AsyncEngine:
+        """SQLAlchemy's engine.
+
+        Raises:
+            StorageClosed: the pool was closed.
+        """
+        if self._engine is None:
+            raise StorageClosed("the handle was closed; open a new one")
+        return self._engine
+
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Link]:
         """A connection; one that a statement may have left in disorder is thrown away afterwards.
@@ -127,9 +138,8 @@ class Pool:
     async def acquire(self) -> Link:
         """A connection that is nobody else's."""
         while True:
-            if self._engine is None:
-                raise StorageClosed("the handle was closed; open a new one")
-            link = self._idle.pop() if self._idle else await self._check_out(self._engine)
+            engine = self.engine
+            link = self._idle.pop() if self._idle else await self._check_out(engine)
             if link.is_closed():
                 self._discard(link)
             elif time.monotonic() - link.since > _KEPT:

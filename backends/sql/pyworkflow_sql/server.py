@@ -10,14 +10,15 @@ import asyncio
 import contextlib
 import random
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from enum import Enum
 from typing import Any, ClassVar, TypeVar
 
 from sqlalchemy import URL, Dialect
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from pyworkflow_core.errors import ConfigurationError, StorageClosed, StorageError, StorageUnavailable
 from pyworkflow_core.storage import Answer, Append, Unknown
@@ -27,6 +28,7 @@ from .backend import MakeScript, SqlStorageBackend
 from .connections import Link, Lost, Pool
 from .options import ServerOptions
 from .scripts import Script
+from .transaction import open_transaction
 from .within import Within, check_within, failed, run_within
 
 T = TypeVar("T")
@@ -60,6 +62,7 @@ class ServerStorageBackend(SqlStorageBackend):
                 f"write {self.driver}://… or leave the driver out"
             )
         self._pools: dict[asyncio.AbstractEventLoop, Pool] = {}
+        self._transactions: dict[asyncio.AbstractEventLoop, Pool] = {}
         self._dialect: Dialect = self.url.set(drivername=self.driver).get_dialect()()
 
     def _set_options(self, options: Any) -> None:
@@ -90,8 +93,9 @@ class ServerStorageBackend(SqlStorageBackend):
     # ---- connections -----------------------------------------------------------------
 
     async def _open(self) -> None:
-        for loop in [loop for loop in self._pools if loop.is_closed()]:
-            self._pools.pop(loop).abandon()
+        for pools in (self._pools, self._transactions):
+            for loop in [loop for loop in pools if loop.is_closed()]:
+                pools.pop(loop).abandon()
         loop = asyncio.get_running_loop()
         if loop not in self._pools:
             pool = self._make_pool()
@@ -121,7 +125,7 @@ class ServerStorageBackend(SqlStorageBackend):
             raise StorageClosed(f"{type(self).__name__} is closed; open a new one")
         return pool
 
-    def _make_engine(self) -> AsyncEngine:
+    def _make_engine(self, **more: Any) -> AsyncEngine:
         options = self.options
         arguments: dict[str, Any] = {
             "pool_size": options.pool_size,
@@ -136,12 +140,13 @@ class ServerStorageBackend(SqlStorageBackend):
             "hide_parameters": True,
         }
         return create_async_engine(
-            self.url.set(drivername=self.driver), **{**arguments, **self._connect_arguments()}
+            self.url.set(drivername=self.driver), **{**arguments, **self._connect_arguments(), **more}
         )
 
     async def _close(self) -> None:
-        pools, self._pools = self._pools, {}
-        for loop, pool in pools.items():
+        pools = [*self._pools.items(), *self._transactions.items()]
+        self._pools, self._transactions = {}, {}
+        for loop, pool in pools:
             if loop is asyncio.get_running_loop():
                 await pool.close()
             elif loop.is_running():
@@ -246,6 +251,30 @@ class ServerStorageBackend(SqlStorageBackend):
             return await run_within(within, self._commit_script(appends))
         except SQLAlchemyError as error:
             raise failed(error) from error
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction for a step: it commits at the end, and is rolled back on an error.
+
+        Its connection is none of those that the runs' own traffic needs.
+
+        Raises:
+            StorageUnavailable: the server cannot be reached.
+            OutcomeUnknown: the connection broke during the commit, which may have been made.
+            DBAPIError: the server refused to commit, and nothing was written.
+        """
+        await self._ready()
+        loop = asyncio.get_running_loop()
+        if loop not in self._transactions:
+            engine = self._make_engine(pool_reset_on_return="rollback", isolation_level="READ COMMITTED")
+            self._transactions[loop] = Pool(engine, self._link, self._unreachable)
+        transaction = open_transaction(
+            self._transactions[loop].engine,
+            unreachable=self._unreachable,
+            is_lost=lambda error: self._judge(error) is Fault.LOST,
+        )
+        async with transaction as connection:
+            yield connection
 
     async def drop(self) -> None:
         """Remove the namespace's tables with all runs in them. Handles that are open fail from then on."""

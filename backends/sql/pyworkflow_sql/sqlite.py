@@ -10,12 +10,14 @@ import asyncio
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Dialect, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pyworkflow_core.errors import ConfigurationError, StorageClosed
 from pyworkflow_core.events import Event
@@ -30,6 +32,7 @@ from .schema import make_tables
 from .scripts import Call, Script
 from .sqlite_errors import Busy, Unsettled, typed_error
 from .sqlite_file import NAMED, Database, give_back, use_database
+from .sqlite_transaction import Transactions
 from .statements import Statement
 from .within import Within, check_within, driver_of, failed, run_within
 
@@ -63,6 +66,7 @@ class SqliteStorageBackend(SqlStorageBackend):
         self._dialect: Dialect = sqlite.dialect()
         self._key = key_of(self.url)
         self._database: Database | None = None
+        self._transactions: Transactions | None = None
         self.capabilities = self._capabilities(feed=bool(self.options.feed))
 
     def _set_options(self, options: SqliteOptions) -> None:
@@ -200,6 +204,24 @@ class SqliteStorageBackend(SqlStorageBackend):
             return await run_within(within, scripts.commit(self._s, appends, feed=self.capabilities.feed))
         except SQLAlchemyError as error:
             raise failed(error) from error
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction for a step: it commits at the end, and is rolled back on an error.
+
+        Nobody else writes to the file until then. What is written through the storage itself
+        waits for it, in the same task for ever.
+
+        Raises:
+            StorageUnavailable: somebody else wrote for too long, or the file cannot be opened.
+            OutcomeUnknown: the disk failed during the commit, which may come to light after a crash.
+            DBAPIError: SQLite refused to commit, and nothing was written.
+        """
+        await self._ready()
+        if self._transactions is None:
+            self._transactions = Transactions(self.url, self.options.timeout)
+        async with self._transactions.open() as connection:
+            yield connection
 
     async def _get(self, run_id: str) -> RunRecord | None:
         return await self._ask_now(lambda: scripts.get(self._s, run_id))
