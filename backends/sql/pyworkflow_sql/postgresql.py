@@ -6,7 +6,7 @@ import contextlib
 import time
 import zlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import asyncpg
 from sqlalchemy import URL, BigInteger, Text, bindparam, func, select, text
@@ -23,6 +23,7 @@ from pyworkflow_core.storage import Answer, Append, Capabilities, Claim, FeedPag
 
 from . import postgresql_scripts
 from .connections import Link
+from .driver_options import make_postgresql_tls
 from .migrate import check, is_current, look, migrate
 from .options import ServerOptions
 from .postgresql_push import PushingPool
@@ -37,6 +38,13 @@ _OLDEST = 13
 _AGAIN = {"40001", "40P01", "55P03"}
 _LOST = ("08", "57P0", "40003")
 _FULL = {"53100", "53200"}
+_TLS = ("ssl", "sslmode", "sslrootcert", "sslcert", "sslkey")
+_CACHES = (
+    "statement_cache_size",
+    "max_cached_statement_lifetime",
+    "max_cacheable_statement_size",
+    "prepared_statement_cache_size",
+)
 _CONNECTION = (OSError, EOFError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
@@ -103,6 +111,14 @@ class PostgresqlStorageBackend(ServerStorageBackend):
     _schemes = frozenset({"postgresql", "postgresql+asyncpg"})
     _link = PostgresqlLink
     _commits_in_one = True
+    _connector = asyncpg.connect
+    _driver_kinds: ClassVar[dict[str, type]] = {
+        "timeout": float,
+        "command_timeout": float,
+        "direct_tls": bool,
+        **dict.fromkeys(_CACHES, int),
+        **dict.fromkeys(_TLS, str),
+    }
     options: PostgresqlOptions
     _s: PostgresqlStatements
 
@@ -128,7 +144,11 @@ class PostgresqlStorageBackend(ServerStorageBackend):
             arguments["server_settings"] = {"application_name": self.options.application_name}
         if not self.options.prepared:
             arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
-        return {"connect_args": arguments}
+        return arguments
+
+    def _take_options(self, read: dict[str, Any]) -> dict[str, Any]:
+        tls = make_postgresql_tls({name: read.pop(name) for name in _TLS if name in read})
+        return read if tls is None else read | {"ssl": tls}
 
     # ---- errors ----------------------------------------------------------------------
 
