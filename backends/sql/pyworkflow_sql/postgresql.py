@@ -305,7 +305,7 @@ class PostgresqlStorageBackend(ServerStorageBackend):
 
     def _make_pool(self) -> PushingPool:
         return PushingPool(
-            self._make_engine(), self._link, self._unreachable, channel=self._channel, notify=self._notify
+            self.make_engine(), self._link, self._unreachable, channel=self._channel, notify=self._notify
         )
 
     @property

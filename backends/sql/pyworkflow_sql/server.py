@@ -136,7 +136,7 @@ class ServerStorageBackend(SqlStorageBackend):
                 raise self._typed(error) from error
 
     def _make_pool(self) -> Pool:
-        return Pool(self._make_engine(), self._link, self._unreachable)
+        return Pool(self.make_engine(), self._link, self._unreachable)
 
     @property
     def _pool(self) -> Pool:
@@ -145,7 +145,8 @@ class ServerStorageBackend(SqlStorageBackend):
             raise StorageClosed(f"{type(self).__name__} is closed; open a new one")
         return pool
 
-    def _make_engine(self, **more: Any) -> AsyncEngine:
+    def make_engine(self, **more: Any) -> AsyncEngine:
+        """SQLAlchemy's engine for the URL and its options, with `more` of its arguments."""
         options = self.options
         arguments: dict[str, Any] = {
             "pool_size": options.pool_size,
@@ -285,7 +286,7 @@ class ServerStorageBackend(SqlStorageBackend):
         await self._ready()
         loop = asyncio.get_running_loop()
         if loop not in self._transactions:
-            engine = self._make_engine(pool_reset_on_return="rollback", isolation_level="READ COMMITTED")
+            engine = self.make_engine(pool_reset_on_return="rollback", isolation_level="READ COMMITTED")
             self._transactions[loop] = Pool(engine, self._link, self._unreachable)
         transaction = open_transaction(
             self._transactions[loop].engine,

@@ -101,7 +101,7 @@ def test_a_server_that_does_not_answer_is_named_and_given_up_in_time() -> None:
 def test_a_password_is_shown_neither_by_a_handle_nor_by_its_engine(scheme: str) -> None:
     store: Any = open_storage(f"{scheme}://u:{QUOTED}@h/d")
     assert SECRET not in repr(store) + str(store)
-    assert SECRET not in repr(store._make_engine())
+    assert SECRET not in repr(store.make_engine())
 
 
 def test_an_unknown_option_given_by_name_is_an_error() -> None:
