@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import time
 import zlib
 from collections.abc import Sequence
@@ -187,9 +188,10 @@ class PostgresqlStorageBackend(ServerStorageBackend):
         if not is_current(facts) and self.options.migrate == "auto":
             facts = await run_in(link, self._migrate(), transaction=True)
         layout = check(facts, self.options.namespace, feed=self.options.feed)
+        if layout.feed and await link.run(self._is_ahead(int(facts["position"]))):
+            facts = await run_in(link, self._rebase(), transaction=True)
+            layout = check(facts, self.options.namespace, feed=self.options.feed)
         base = int(facts["position"]) if layout.feed else None
-        if base is not None and await link.run(self._is_ahead(base)):
-            base = await run_in(link, self._rebase(), transaction=True)
         self._layout = layout
         tables = make_tables(self.options.namespace, self._dialect.name, layout.feed)
         self._s = PostgresqlStatements(tables, self._dialect, base)
@@ -253,18 +255,23 @@ class PostgresqlStorageBackend(ServerStorageBackend):
         ((ahead,),) = yield Call(Statement(select(last >= reached), self._dialect))
         return bool(ahead)
 
-    def _rebase(self) -> Script[int]:
-        """Let positions go on behind those that there are; what to add to transaction ids from now on."""
+    def _rebase(self) -> Script[dict[str, str]]:
+        """Let positions go on behind those that there are, and refuse those that were given out before.
+
+        A reader that had read beyond the backup would miss what now gets positions that it has passed.
+        """
         yield from self._lock()
         tables = make_tables(self.options.namespace, self._dialect.name, True)
         facts = yield from look(tables, self._dialect)
-        base = int(facts["position"])
-        if (yield from self._is_ahead(base)):
-            last = select(func.max(tables.events.c.position))
-            ((base,),) = yield Call(Statement(last, self._dialect))
-            value = {"of_name": "position", "new_value": str(base)}
-            yield Call(Statements(tables, self._dialect).set_fact, value)
-        return base
+        if not (yield from self._is_ahead(int(facts["position"]))):
+            return facts  # somebody was faster
+        last = select(func.max(tables.events.c.position))
+        ((base,),) = yield Call(Statement(last, self._dialect))
+        new = {"position": str(base), "tag": secrets.token_hex(4)}
+        for name, value in new.items():
+            values = {"of_name": name, "new_value": value}
+            yield Call(Statements(tables, self._dialect).set_fact, values)
+        return facts | new
 
     async def drop(self) -> None:
         """Remove the namespace's tables with all runs in them, and its schema if nothing else is in it."""
