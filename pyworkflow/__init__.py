@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyworkflow_core.storage import StorageBackend
 
     from .blocking import resume_blocking, start_blocking
+    from .children import ChildWorkflowHandle, start_child_workflow
     from .config import (
         configure,
         configure_from_yaml,
@@ -32,16 +33,21 @@ if TYPE_CHECKING:
     )
     from .definitions import StepDefinition, WorkflowDefinition, step, workflow
     from .engine.attempt import step_transaction
+    from .engine.continuing import continue_as_new
     from .engine.control import resume, start
     from .engine.external import ResumeResult, cancel_workflow, resume_hook
     from .errors import (
+        ChildWorkflowError,
+        ChildWorkflowFailedError,
         DiscoveryError,
         FatalError,
+        HistoryLimitError,
         HookAlreadyReceivedError,
         HookExpiredError,
         HookNotFoundError,
         IdempotencyConflictError,
         InvalidTokenError,
+        MaxNestingDepthError,
         RetryableError,
         StepNotAwaitedError,
         StepOutsideWorkflowError,
@@ -57,6 +63,7 @@ if TYPE_CHECKING:
     from .primitives import TypedHook, define_hook, hook, shield, sleep
     from .runs import (
         WorkflowRun,
+        get_workflow_chain,
         get_workflow_events,
         get_workflow_run,
         get_workflow_run_by_idempotency_key,
@@ -70,18 +77,23 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CancellationError",
+    "ChildWorkflowError",
+    "ChildWorkflowFailedError",
+    "ChildWorkflowHandle",
     "ConfigurationError",
     "DiscoveryError",
     "Event",
     "EventType",
     "FatalError",
     "FileStorageBackend",
+    "HistoryLimitError",
     "HookAlreadyReceivedError",
     "HookExpiredError",
     "HookNotFoundError",
     "IdempotencyConflictError",
     "InMemoryStorageBackend",
     "InvalidTokenError",
+    "MaxNestingDepthError",
     "NonDeterminismError",
     "ResumeResult",
     "RetryableError",
@@ -107,10 +119,12 @@ __all__ = [
     "cancel_workflow",
     "configure",
     "configure_from_yaml",
+    "continue_as_new",
     "define_hook",
     "discover_workflows",
     "get_config",
     "get_storage",
+    "get_workflow_chain",
     "get_workflow_events",
     "get_workflow_run",
     "get_workflow_run_by_idempotency_key",
@@ -126,6 +140,7 @@ __all__ = [
     "sleep",
     "start",
     "start_blocking",
+    "start_child_workflow",
     "step",
     "step_transaction",
     "workflow",
@@ -143,22 +158,25 @@ _HOMES = {
     "pyworkflow_core.record": "RunStatus",
     "pyworkflow_core.storage": "StorageBackend",
     ".blocking": "resume_blocking start_blocking",
+    ".children": "ChildWorkflowHandle start_child_workflow",
     ".config": "configure configure_from_yaml discover_workflows get_config get_storage reset_config",
     ".definitions": "StepDefinition WorkflowDefinition step workflow",
     ".engine.attempt": "step_transaction",
+    ".engine.continuing": "continue_as_new",
     ".engine.control": "resume start",
     ".engine.external": "ResumeResult cancel_workflow resume_hook",
     ".errors": (
-        "DiscoveryError FatalError HookAlreadyReceivedError HookExpiredError HookNotFoundError "
-        "IdempotencyConflictError InvalidTokenError RetryableError StepNotAwaitedError "
+        "ChildWorkflowError ChildWorkflowFailedError DiscoveryError FatalError HistoryLimitError "
+        "HookAlreadyReceivedError HookExpiredError HookNotFoundError IdempotencyConflictError "
+        "InvalidTokenError MaxNestingDepthError RetryableError StepNotAwaitedError "
         "StepOutsideWorkflowError StepTimeoutError StepTransactionError "
         "WorkflowAlreadyRunningError WorkflowInterruptedError WorkflowNotFoundError "
         "WorkflowNotRegisteredError WorkflowStalledError WorkflowTimeoutError"
     ),
     ".primitives": "TypedHook define_hook hook shield sleep",
     ".runs": (
-        "WorkflowRun get_workflow_events get_workflow_run get_workflow_run_by_idempotency_key "
-        "list_workflow_runs"
+        "WorkflowRun get_workflow_chain get_workflow_events get_workflow_run "
+        "get_workflow_run_by_idempotency_key list_workflow_runs"
     ),
     ".worker": "Worker",
     ".storage.file": "FileStorageBackend",

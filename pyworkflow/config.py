@@ -30,12 +30,18 @@ class Config(Struct, frozen=True, kw_only=True):
         default_durable: whether workflows have a log unless they say otherwise.
         default_retries: retries of steps that do not say how many.
         module: the module that defines the application's workflows.
+        max_nesting_depth: how deep children may have children.
+        history_warning: events of one run from which on a warning is logged; 0 for never.
+        history_limit: events that end a run with `HistoryLimitError`; 0 for no limit.
     """
 
     storage: StorageBackend | str = DEFAULT_STORAGE
     default_durable: bool = True
     default_retries: int = 3
     module: str | None = None
+    max_nesting_depth: int = 3
+    history_warning: int = 10_000
+    history_limit: int = 50_000
 
 
 _ENVIRONMENT = {
@@ -43,7 +49,11 @@ _ENVIRONMENT = {
     "PYWORKFLOW_DEFAULT_DURABLE": "default_durable",
     "PYWORKFLOW_DEFAULT_RETRIES": "default_retries",
     "PYWORKFLOW_MODULE": "module",
+    "PYWORKFLOW_MAX_NESTING_DEPTH": "max_nesting_depth",
+    "PYWORKFLOW_HISTORY_WARNING": "history_warning",
+    "PYWORKFLOW_HISTORY_LIMIT": "history_limit",
 }
+_COUNTS = {"default_retries", "max_nesting_depth", "history_warning", "history_limit"}
 _NAMES = Config.__struct_fields__
 _set: dict[str, Any] = {}
 _from_file: dict[str, Any] | None = None
@@ -56,7 +66,8 @@ def configure(*, module: str | None = None, discover: bool = True, **settings: A
     Args:
         module: the module that defines the application's workflows.
         discover: import that module now.
-        **settings: `storage` (a backend object or a URL), `default_durable`, `default_retries`.
+        **settings: `storage` (a backend object or a URL), `default_durable`, `default_retries`,
+            `max_nesting_depth` of children, `history_warning` and `history_limit` in events.
 
     Raises:
         ConfigurationError: an unknown setting, or a value of the wrong kind.
@@ -142,20 +153,17 @@ def _checked(settings: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _check_value(name: str, value: Any, where: str) -> None:
-    good = {
-        "storage": isinstance(value, (str, StorageBackend)),
-        "default_durable": isinstance(value, bool),
-        "default_retries": isinstance(value, int) and not isinstance(value, bool) and value >= 0,
-        "module": value is None or isinstance(value, str),
-    }[name]
+    if name in _COUNTS:
+        good = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        kind = "a whole number of 0 or more"
+    elif name == "storage":
+        good, kind = isinstance(value, (str, StorageBackend)), "a storage backend or a URL"
+    elif name == "default_durable":
+        good, kind = isinstance(value, bool), "true or false"
+    else:
+        good, kind = value is None or isinstance(value, str), "a module's dotted name"
     if not good:
-        kinds = {
-            "storage": "a storage backend or a URL",
-            "default_durable": "true or false",
-            "default_retries": "a whole number of 0 or more",
-            "module": "a module's dotted name",
-        }
-        raise ConfigurationError(f"{where}: {name} must be {kinds[name]}, not {type(value).__name__}")
+        raise ConfigurationError(f"{where}: {name} must be {kind}, not {type(value).__name__}")
 
 
 def _environment() -> dict[str, Any]:
@@ -174,7 +182,7 @@ def _from_text(name: str, text: str, variable: str) -> Any:
         if text.lower() in {"0", "false", "no", "off"}:
             return False
         raise ConfigurationError(f"{variable} must be true or false, not {text!r}")
-    if name == "default_retries":
+    if name in _COUNTS:
         if not text.isdecimal():
             raise ConfigurationError(f"{variable} must be a whole number of 0 or more, not {text!r}")
         return int(text)

@@ -11,6 +11,10 @@
     ├── StepNotAwaitedError
     ├── WorkflowStalledError
     ├── WorkflowTimeoutError              max_duration ended the run
+    ├── HistoryLimitError                 the run's log grew too long
+    ├── ChildWorkflowError
+    │   ├── ChildWorkflowFailedError      a child failed, or was cancelled
+    │   └── MaxNestingDepthError
     ├── WorkflowInterruptedError
     ├── WorkflowNotFoundError
     ├── WorkflowAlreadyRunningError
@@ -73,6 +77,46 @@ class WorkflowStalledError(WorkflowError):
 
 class WorkflowTimeoutError(WorkflowError, TimeoutError):
     """The run took longer than its `max_duration`."""
+
+
+class HistoryLimitError(WorkflowError):
+    """The run's log reached `history_limit`. Call `continue_as_new` before that."""
+
+
+class ChildWorkflowError(WorkflowError):
+    """Something is wrong with a child of the run."""
+
+
+class ChildWorkflowFailedError(ChildWorkflowError):
+    """A child failed, was interrupted or was cancelled. The original error is its `__cause__`.
+
+    Attributes:
+        child_run_id: the child's run.
+        child_workflow_name: its workflow.
+        error: the original error's text.
+        error_type: the name of the original error's class.
+    """
+
+    def __init__(self, child_run_id: str, child_workflow_name: str, error: str, error_type: str) -> None:
+        super().__init__(
+            f"child {child_workflow_name!r} ({child_run_id}) failed: {error_type}: {error}".rstrip(": ")
+        )
+        self.child_run_id = child_run_id
+        self.child_workflow_name = child_workflow_name
+        self.error = error
+        self.error_type = error_type
+
+
+class MaxNestingDepthError(ChildWorkflowError):
+    """Children of children go deeper than `max_nesting_depth`.
+
+    Attributes:
+        max_depth: the limit.
+    """
+
+    def __init__(self, message: str, max_depth: int = 0) -> None:
+        super().__init__(message)
+        self.max_depth = max_depth
 
 
 class WorkflowInterruptedError(WorkflowError):

@@ -20,8 +20,8 @@ from pyworkflow_core.storage import RunQuery, StorageBackend
 
 from .config import get_storage
 from .definitions import list_workflows
-from .engine.control import last_payload
 from .engine.engine import Engine, engine_for
+from .engine.results import last_payload
 from .errors import WorkflowNotFoundError
 
 
@@ -99,6 +99,32 @@ async def get_workflow_events(run_id: str, storage: StorageBackend | str | None 
     return events
 
 
+async def get_workflow_chain(run_id: str, storage: StorageBackend | str | None = None) -> list[WorkflowRun]:
+    """The runs that continue each other as new, of which this is one, the oldest first.
+
+    Parts that were deleted, and what lies behind them, are missing.
+
+    Raises:
+        WorkflowNotFoundError: there is no such run.
+    """
+    engine = engine_for(get_storage(storage))
+    record = await engine.storage.get(run_id)
+    if record is None or not record.workflow:
+        raise WorkflowNotFoundError(f"there is no run {run_id!r} in {engine.storage!r}")
+    chain = [record]
+    while (before := chain[0].detail.continued_from) is not None:
+        found = await engine.storage.get(before)
+        if found is None:
+            break
+        chain.insert(0, found)
+    while (after := chain[-1].detail.continued_to) is not None:
+        found = await engine.storage.get(after)
+        if found is None:
+            break
+        chain.append(found)
+    return list(await asyncio.gather(*(_view(engine, record) for record in chain)))
+
+
 async def list_workflow_runs(
     *,
     status: RunStatus | str | Iterable[RunStatus | str] | None = None,
@@ -173,6 +199,8 @@ async def _view(engine: Engine, record: RunRecord) -> WorkflowRun:
         wake_at=_moment(record.wake_at),
         parent_run_id=record.parent,
         nesting_depth=detail.depth,
+        continued_from_run_id=detail.continued_from,
+        continued_to_run_id=detail.continued_to,
         idempotency_key=detail.idempotency_key,
         tags=detail.tags,
         queue=record.queue,

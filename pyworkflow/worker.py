@@ -20,9 +20,10 @@ from pyworkflow_core.storage import Claim, StorageBackend
 
 from .config import get_storage
 from .durations import Duration, to_duration
-from .engine.control import drive_for
 from .engine.drive import Drive, RunLost
 from .engine.engine import SECOND, Engine, engine_for
+from .engine.family import drive_for
+from .engine.outbox import Errand
 from .errors import WorkflowNotRegisteredError
 
 log = logging.getLogger("pyworkflow.worker")
@@ -71,7 +72,7 @@ class Worker:
         self._concurrency = concurrency
         self._poll = max(to_duration(poll_interval, "poll_interval"), 1_000)
         self._once = once
-        self._drives: dict[asyncio.Task[None], Drive | None] = {}
+        self._drives: dict[asyncio.Task[None], Drive | Errand | None] = {}
         self._stopping = False
         self._wake: asyncio.Event | None = None
         self._next_look = 0
@@ -209,7 +210,7 @@ class Worker:
         else:
             self._note(drive)
 
-    def _note(self, drive: Drive) -> None:
+    def _note(self, drive: Drive | Errand) -> None:
         record = drive.record
         if record is None:
             return

@@ -13,6 +13,8 @@ from typing import ClassVar
 
 from msgspec import Raw, Struct
 
+from .carried import Carried
+
 NO_RAW = Raw(b"")
 
 
@@ -41,6 +43,13 @@ class EventType(StrEnum):
     HOOK_RECEIVED = "hook_received"
     HOOK_EXPIRED = "hook_expired"
     HOOK_DISPOSED = "hook_disposed"
+    CHILD_WORKFLOW_STARTED = "child_workflow_started"
+    CHILD_WORKFLOW_COMPLETED = "child_workflow_completed"
+    CHILD_WORKFLOW_FAILED = "child_workflow_failed"
+    CHILD_WORKFLOW_CANCELLED = "child_workflow_cancelled"
+    CHILD_WORKFLOW_RELEASED = "child_workflow_released"
+    WORKFLOW_CONTINUED_AS_NEW = "workflow_continued_as_new"
+    DELIVERIES_MADE = "deliveries_made"
 
 
 class Payload(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -69,6 +78,9 @@ class WorkflowStarted(Payload, frozen=True, gc=False, omit_defaults=True):
         wake_at: when the run is first due; the event's own time unless given.
         deadline: when ``max_duration`` ends the run.
         max_recoveries: recoveries without progress before the run is interrupted.
+        continued_from: run id of the run that this one continues.
+        first: run id of the first run of the chain, where this one continues another.
+        carried: what it takes over from that run.
     """
 
     TYPE: ClassVar[EventType] = EventType.WORKFLOW_STARTED
@@ -88,6 +100,9 @@ class WorkflowStarted(Payload, frozen=True, gc=False, omit_defaults=True):
     wake_at: int | None = None
     deadline: int | None = None
     max_recoveries: int = 3
+    continued_from: str | None = None
+    first: str | None = None
+    carried: Carried | None = None
 
 
 class WorkflowCompleted(Payload, frozen=True, gc=False, omit_defaults=True):
@@ -171,7 +186,7 @@ class CancellationRequested(Payload, frozen=True, gc=False, omit_defaults=True):
 
     Attributes:
         reason: text given with the request.
-        source: ``user``, ``max_duration`` or ``parent``.
+        source: ``user``, ``parent``, ``max_duration`` or ``history_limit``.
     """
 
     TYPE: ClassVar[EventType] = EventType.CANCELLATION_REQUESTED
@@ -355,6 +370,116 @@ class HookDisposed(Payload, frozen=True, gc=False, omit_defaults=True):
 
     hook: str
     ordinal: int = 1
+
+
+class ChildWorkflowStarted(Payload, frozen=True, gc=False, omit_defaults=True):
+    """A child is started, once this event is durable.
+
+    Attributes:
+        child: the name of the child's workflow.
+        ordinal: the how-manieth child of that workflow, from 1; 0 for one that a step started.
+        run_id: the child's run id, derived from the run, its incarnation and the call.
+        start: the first event of the child's log.
+        abandon: whether the parent's end leaves it alone.
+        step: the step that started it, as ``name#ordinal``; empty for the workflow itself.
+        at: module and line of the call.
+    """
+
+    TYPE: ClassVar[EventType] = EventType.CHILD_WORKFLOW_STARTED
+
+    child: str
+    ordinal: int
+    run_id: str
+    start: WorkflowStarted
+    abandon: bool = False
+    step: str = ""
+    at: str = ""
+
+
+class ChildWorkflowCompleted(Payload, frozen=True, gc=False, omit_defaults=True):
+    """A child returned.
+
+    Attributes:
+        child: the name of the child's workflow.
+        run_id: the child's run id, as it was started.
+        result: the encoded value.
+    """
+
+    TYPE: ClassVar[EventType] = EventType.CHILD_WORKFLOW_COMPLETED
+
+    child: str
+    run_id: str
+    result: Raw = NO_RAW
+
+
+class ChildWorkflowFailed(Payload, frozen=True, gc=False, omit_defaults=True):
+    """A child failed, or was interrupted.
+
+    Attributes:
+        child: the name of the child's workflow.
+        run_id: the child's run id, as it was started.
+        error: the encoded exception.
+    """
+
+    TYPE: ClassVar[EventType] = EventType.CHILD_WORKFLOW_FAILED
+
+    child: str
+    run_id: str
+    error: Raw = NO_RAW
+
+
+class ChildWorkflowCancelled(Payload, frozen=True, gc=False, omit_defaults=True):
+    """A child ended because it was asked to stop.
+
+    Attributes:
+        child: the name of the child's workflow.
+        run_id: the child's run id, as it was started.
+        reason: text given with the request.
+    """
+
+    TYPE: ClassVar[EventType] = EventType.CHILD_WORKFLOW_CANCELLED
+
+    child: str
+    run_id: str
+    reason: str | None = None
+
+
+class ChildWorkflowReleased(Payload, frozen=True, gc=False, omit_defaults=True):
+    """The workflow no longer waits for a child, or asked it to stop.
+
+    Attributes:
+        child: the name of the child's workflow.
+        run_id: the child's run id, as it was started.
+        stop: whether the child is asked to stop.
+        reason: text given with the request.
+    """
+
+    TYPE: ClassVar[EventType] = EventType.CHILD_WORKFLOW_RELEASED
+
+    child: str
+    run_id: str
+    stop: bool = False
+    reason: str | None = None
+
+
+class WorkflowContinuedAsNew(Payload, frozen=True, gc=False, omit_defaults=True):
+    """The run ended, and another one goes on in its place with a log of its own.
+
+    Attributes:
+        run_id: that run's id, derived from this one's.
+        start: the first event of that run's log.
+    """
+
+    TYPE: ClassVar[EventType] = EventType.WORKFLOW_CONTINUED_AS_NEW
+
+    run_id: str
+    start: WorkflowStarted
+
+
+class DeliveriesMade(Payload, frozen=True, gc=False, omit_defaults=True):
+    """Whatever this log owed to other runs by the events before this one, they have."""
+
+    TYPE: ClassVar[EventType] = EventType.DELIVERIES_MADE
 
 
 PAYLOAD_CLASSES: tuple[type[Payload], ...] = tuple(Payload.__subclasses__())

@@ -18,11 +18,18 @@ from .errors import LimitExceeded, MalformedValueError, UnserializableValueError
 from .events import Envelope, Event, decode_body
 from .payloads import (
     CancellationRequested,
+    ChildWorkflowCancelled,
+    ChildWorkflowCompleted,
+    ChildWorkflowFailed,
+    ChildWorkflowReleased,
+    ChildWorkflowStarted,
+    DeliveriesMade,
     HookReceived,
     RunRecovered,
     StepCompleted,
     WorkflowCancelled,
     WorkflowCompleted,
+    WorkflowContinuedAsNew,
     WorkflowFailed,
     WorkflowInterrupted,
     WorkflowResumed,
@@ -32,8 +39,8 @@ from .payloads import (
 
 MAX_RECORD_BYTES = 2048
 MAX_ATTRIBUTE_BYTES = 512
-GROWTH_BYTES = 320
-"""What owner, times, counts and a cancellation request add to a record in its run's life."""
+GROWTH_BYTES = 420
+"""What owner, times, counts, a cancellation request and a successor add to a record in its run's life."""
 
 
 class RunStatus(StrEnum):
@@ -79,6 +86,10 @@ class RunDetail(Struct, frozen=True, gc=False, omit_defaults=True):
         workflow_version: version of the definition that it is pinned to.
         depth: nesting depth.
         tags: labels from the definition.
+        children: whether it has, or had, children.
+        owes: whether its log owes deliveries to other runs; then it is due, ended or not.
+        continued_from: the run that it continues.
+        continued_to: the run that continues it.
     """
 
     owner: str | None = None
@@ -91,6 +102,10 @@ class RunDetail(Struct, frozen=True, gc=False, omit_defaults=True):
     workflow_version: str | None = None
     depth: int = 0
     tags: tuple[str, ...] = ()
+    children: bool = False
+    owes: bool = False
+    continued_from: str | None = None
+    continued_to: str | None = None
 
 
 _encode_detail = msgspec.json.Encoder().encode
@@ -210,17 +225,66 @@ def _apply(
             detail["started_at"] = at
         if cls is RunRecovered:
             detail["recoveries"] = data.count
-    elif cls is HookReceived or cls is CancellationRequested:
-        status = fields.get("status", record.status if record is not None else RunStatus.PENDING)
+    elif cls in _FROM_OUTSIDE:
         if cls is CancellationRequested:
             detail["cancel_requested"] = True
-        if status not in _TERMINAL:
+        if _status(record, fields) not in _TERMINAL:
             wake = fields.get("wake_at", record.wake_at if record is not None else None)
             fields["wake_at"] = at if wake is None else min(wake, at)
     elif cls in _ENDS:
         fields["status"] = _ENDS[cls]
         fields["wake_at"] = None
         detail["ended_at"] = at
+        _apply_end(record, fields, detail, data, at)
+    elif cls in _DEBTS:
+        _apply_debt(record, fields, detail, data)
+
+
+_FROM_OUTSIDE = {
+    HookReceived,
+    CancellationRequested,
+    ChildWorkflowCompleted,
+    ChildWorkflowFailed,
+    ChildWorkflowCancelled,
+}
+
+
+_DEBTS = {ChildWorkflowStarted, ChildWorkflowReleased, DeliveriesMade}
+
+
+def _status(record: RunRecord | None, fields: dict[str, Any]) -> RunStatus:
+    status: RunStatus = fields.get("status", record.status if record is not None else RunStatus.PENDING)
+    return status
+
+
+def _apply_debt(record: RunRecord | None, fields: dict[str, Any], detail: dict[str, Any], data: Any) -> None:
+    """A log owes others something, or has paid; since appends are conditional, nothing comes between."""
+    if data.__class__ is DeliveriesMade:
+        detail["owes"] = False
+        if _status(record, fields) in _TERMINAL:
+            fields["wake_at"] = None
+    elif data.__class__ is ChildWorkflowStarted:
+        detail["children"] = detail["owes"] = True
+    elif data.stop:
+        detail["owes"] = True
+
+
+def _apply_end(
+    record: RunRecord | None, fields: dict[str, Any], detail: dict[str, Any], data: Any, at: int
+) -> None:
+    """An end may owe: the news to the parent, the end to its children, a beginning to its successor."""
+    old = record.detail if record is not None else RunDetail()
+    owes = (
+        detail.get("owes", old.owes)
+        or detail.get("children", old.children)
+        or fields.get("parent", record.parent if record is not None else None) is not None
+    )
+    if data.__class__ is WorkflowContinuedAsNew:
+        detail["continued_to"] = data.run_id
+        owes = True
+    if owes:
+        detail["owes"] = True
+        fields["wake_at"] = at
 
 
 _ENDS: dict[type[Any], RunStatus] = {
@@ -228,6 +292,7 @@ _ENDS: dict[type[Any], RunStatus] = {
     WorkflowFailed: RunStatus.FAILED,
     WorkflowCancelled: RunStatus.CANCELLED,
     WorkflowInterrupted: RunStatus.INTERRUPTED,
+    WorkflowContinuedAsNew: RunStatus.CONTINUED_AS_NEW,
 }
 
 
@@ -253,6 +318,9 @@ def _apply_started(fields: dict[str, Any], detail: dict[str, Any], data: Workflo
     detail["workflow_version"] = data.workflow_version
     detail["depth"] = data.depth
     detail["tags"] = data.tags
+    detail["continued_from"] = data.continued_from
+    if data.carried is not None and data.carried.children:
+        detail["children"] = True
     if data.owner is not None:
         detail["owner"] = data.owner
         detail["started_at"] = at

@@ -123,8 +123,8 @@ async def _start(
 
 async def _resume(session: Session, run_id: str, wait: bool) -> int:
     from ..engine.control import resume as resume_run
-    from ..engine.control import wait_until_ended
     from ..engine.engine import engine_for
+    from ..engine.results import wait_until_ended
     from ..errors import WorkflowNotRegisteredError
 
     async with session.opened() as storage:

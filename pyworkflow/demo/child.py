@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 from pyworkflow import resume, start
-from pyworkflow.engine.control import wait_until_ended
 from pyworkflow.engine.engine import SECOND, Engine, Settings, use_engine
+from pyworkflow.engine.results import wait_until_ended
 from pyworkflow.errors import WorkflowAlreadyRunningError
 from pyworkflow_core.ids import IdSource
 

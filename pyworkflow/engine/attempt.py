@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from pyworkflow_core.errors import OutcomeUnknown
-from pyworkflow_core.payloads import Payload, StepCompleted
+from pyworkflow_core.ids import derive_run_id
+from pyworkflow_core.payloads import ChildWorkflowStarted, Payload, StepCompleted, WorkflowStarted
 from pyworkflow_core.replay import StepCall, current_machine
 from pyworkflow_core.storage import Answer, Append, Committed, Conflict, StorageBackend, Unknown
 
 from ..errors import StepTransactionError
+from .engine import Engine
 from .turn import Turn
 
 
@@ -54,16 +56,44 @@ class Attempt:
 
     Args:
         call: the step's call.
-        storage: where the run is.
+        engine: what the process's runs share.
         ask: asks for a turn at the run's log.
+        start_child: has a child recorded and created.
+
+    Attributes:
+        call: the step's call.
+        engine: what the process's runs share.
+        turn: the turn at the run's log that it asked for.
     """
 
-    __slots__ = ("_answer", "_ask", "_call", "_connection", "_context", "_left", "_over", "_storage", "turn")
+    __slots__ = (
+        "_answer",
+        "_ask",
+        "_children",
+        "_connection",
+        "_context",
+        "_left",
+        "_over",
+        "_start_child",
+        "_storage",
+        "call",
+        "engine",
+        "turn",
+    )
 
-    def __init__(self, call: StepCall, storage: StorageBackend, ask: Callable[[], Turn]) -> None:
-        self._call = call
-        self._storage = storage
+    def __init__(
+        self,
+        call: StepCall,
+        engine: Engine,
+        ask: Callable[[], Turn],
+        start_child: Callable[[ChildWorkflowStarted], Awaitable[None]],
+    ) -> None:
+        self.call = call
+        self.engine = engine
+        self._storage: StorageBackend = engine.storage
         self._ask = ask
+        self._start_child = start_child
+        self._children = 0
         self.turn: Turn | None = None
         self._context: AbstractAsyncContextManager[Any] | None = None
         self._connection: Any = None
@@ -90,9 +120,25 @@ class Attempt:
             raise
         self._left = True
 
+    async def start_child(self, start: WorkflowStarted, *, abandon: bool, at: str) -> str:
+        """Start a child of the run; a further attempt of the step gets the same children again.
+
+        Returns:
+            The child's run id.
+        """
+        call = self.call
+        self._children += 1
+        step = f"{call.name}#{call.ordinal}"
+        machine = call.machine
+        run_id = derive_run_id(
+            "child", machine.run_id, machine.incarnation, "step", step, str(self._children)
+        )
+        await self._start_child(ChildWorkflowStarted(start.workflow, 0, run_id, start, abandon, step, at))
+        return run_id
+
     def _check(self) -> None:
-        name = self._call.name
-        if not self._call.definition.is_async:
+        name = self.call.name
+        if not self.call.definition.is_async:
             raise StepTransactionError(
                 f"step {name!r} runs in a thread, where it cannot have a transaction: write it 'async def'"
             )
@@ -136,7 +182,7 @@ class Attempt:
             await self._undo()
             return failed(
                 StepTransactionError(
-                    f"step {self._call.name!r} returned while a task of its own was inside "
+                    f"step {self.call.name!r} returned while a task of its own was inside "
                     "step_transaction(): await that task in the step"
                 )
             )

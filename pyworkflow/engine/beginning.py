@@ -14,11 +14,14 @@ from pyworkflow_core.payloads import (
 from pyworkflow_core.record import RunRecord
 from pyworkflow_core.replay import Machine
 
+from .. import children  # noqa: F401 - handles in arguments and results are read from here on
 from ..definitions import WorkflowDefinition
 from .engine import Engine
 
 
-def machine_for(engine: Engine, definition: WorkflowDefinition[Any, Any], run_id: str) -> Machine:
+def machine_for(
+    engine: Engine, definition: WorkflowDefinition[Any, Any], run_id: str, incarnation: str
+) -> Machine:
     """A machine that has not been fed anything."""
     codec = engine.codec
 
@@ -26,7 +29,14 @@ def machine_for(engine: Engine, definition: WorkflowDefinition[Any, Any], run_id
         args, kwargs = codec.decode_args(started.args, reach=definition.reach)
         return await definition.func(*args, **kwargs)
 
-    return Machine(run_id, main, codec=codec, draw_token=engine.ids.token)
+    return Machine(
+        run_id,
+        main,
+        codec=codec,
+        draw_token=engine.ids.token,
+        incarnation=incarnation,
+        event_bytes=engine.storage.limits.event_bytes,
+    )
 
 
 def first_event(record: RunRecord, token: str, *, resumed: bool) -> Payload:

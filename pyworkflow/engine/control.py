@@ -11,36 +11,24 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from pyworkflow_core.errors import ConfigurationError, StorageError, WorkflowError
+from pyworkflow_core.errors import ConfigurationError, StorageError
 from pyworkflow_core.events import decode_body
 from pyworkflow_core.ids import derive_run_id, validate_id
-from pyworkflow_core.payloads import (
-    WorkflowCompleted,
-    WorkflowFailed,
-    WorkflowInterrupted,
-    WorkflowStarted,
-    WorkflowSuspended,
-)
+from pyworkflow_core.payloads import WorkflowStarted, WorkflowSuspended
 from pyworkflow_core.record import RunRecord, RunStatus
 from pyworkflow_core.replay import current_machine
 from pyworkflow_core.storage import Claim, StorageBackend
 
 from ..config import get_config, get_storage
-from ..definitions import StepDefinition, WorkflowDefinition, get_workflow
-from ..errors import (
-    IdempotencyConflictError,
-    StepOutsideWorkflowError,
-    WorkflowAlreadyRunningError,
-    WorkflowInterruptedError,
-    WorkflowNotFoundError,
-    WorkflowNotRegisteredError,
-)
+from ..definitions import StepDefinition, WorkflowDefinition
+from ..errors import IdempotencyConflictError, StepOutsideWorkflowError, WorkflowAlreadyRunningError
 from .drive import Drive, RunLost
-from .engine import SECOND, Engine, engine_for
+from .engine import Engine, engine_for
+from .family import Family, claim_one, drive_for
 from .giveback import REPLAY_FAILED
+from .results import last_payload, noted, record_of, result_of, wait_until_ended
 
 DEFAULT_QUEUE = "default"
-_LONGEST_PAUSE = 300 * SECOND
 
 
 async def start(
@@ -55,6 +43,8 @@ async def start(
     **kwargs: Any,
 ) -> str:
     """Start a run of a workflow, and drive it here until it ends or suspends.
+
+    So are its children, and the runs that continue it as new.
 
     Args:
         workflow: a function decorated with ``@workflow``.
@@ -88,17 +78,22 @@ async def start(
     started = _started(engine, definition, args, kwargs, idempotency_key, queue, priority)
     key = idempotency_key
     run_id = engine.ids.run_id() if key is None else derive_run_id("key", key)
+    family = Family(engine, started.queue, linger=engine.settings.linger if wait else 0)
     while key is None or not await _is_there(engine, run_id, started):
-        drive = _new_drive(engine, definition, run_id, wait)
+        drive = _new_drive(engine, definition, run_id, family)
         if queue is not None:
             created = await drive.enqueue(started)
         else:
             created = await drive.begin(_owned(started, drive.log.claim.token))
         if created:
             if queue is None:
-                await _drive(drive)
+                await _drive(drive, family)
             break
-    return await _finish(engine, run_id, wait=wait, here=queue is None)
+    if wait:
+        record = await wait_until_ended(engine, run_id, here=queue is None)
+        if record.status in {RunStatus.FAILED, RunStatus.INTERRUPTED}:
+            await result_of(engine, record)
+    return run_id
 
 
 async def resume(run_id: str, *, storage: StorageBackend | str | None = None) -> Any:
@@ -116,81 +111,90 @@ async def resume(run_id: str, *, storage: StorageBackend | str | None = None) ->
         Exception: whatever the workflow function raised.
     """
     engine = engine_for(get_storage(storage))
-    record = await _record(engine, run_id)
-    if not record.status.is_terminal:
+    record = await record_of(engine, run_id)
+    if record.status.is_terminal and not record.detail.owes:
+        return await result_of(engine, record)
+    family = Family(engine, record.queue)
+    claim = await claim_one(engine, record.run_id)
+    if claim is None and await _was_given_back(engine, record):
+        # It waits out a pause for code to be mended; whoever asks by hand says that it is.
+        claim = await claim_one(engine, record.run_id, record.wake_at)
+    if claim is not None:
+        await _take_up(engine, claim, family)
+    elif record.detail.children:
+        await _settle(family, record.run_id)
+    else:
         now = engine.clock.now()
-        claims = await engine.storage.claim(
-            owner=engine.owner_name, now=now, lease=engine.settings.lease, run_id=run_id
-        )
-        if not claims and await _was_given_back(engine, record):
-            # It waits out a pause for code to be mended; whoever asks by hand says that it is.
-            claims = await engine.storage.claim(
-                owner=engine.owner_name, now=record.wake_at or now, lease=engine.settings.lease, run_id=run_id
+        record = await record_of(engine, run_id)
+        if record.status.is_terminal:
+            return await result_of(engine, record)
+        if record.wake_at is not None and record.wake_at <= now:
+            raise WorkflowAlreadyRunningError(
+                f"run {run_id!r} is held by another process, or was until it died; try again when its "
+                f"lease of {engine.settings.lease / 1e6:g} s has ended"
             )
-        if not claims:
-            record = await _record(engine, run_id)
-            if record.status.is_terminal:
-                return await result_of(engine, record)
-            if record.wake_at is not None and record.wake_at <= now:
-                raise WorkflowAlreadyRunningError(
-                    f"run {run_id!r} is held by another process, or was until it died; try again when its "
-                    f"lease of {engine.settings.lease / 1e6:g} s has ended"
-                )
-            return None
-        drive = await drive_for(engine, claims[0])
-        try:
-            await drive.run()
-        except StorageError:
-            with contextlib.suppress(StorageError):
-                await engine.storage.release(claims[0])  # whoever tries next need not wait for its end
-            raise
-        except RunLost as lost:
-            record = await _record(engine, run_id)
-            if not record.status.is_terminal:
-                raise WorkflowAlreadyRunningError(str(lost)) from None
-        if drive.error is not None:
-            raise _noted(drive.error, run_id)
-        record = await _record(engine, run_id)
+        return None
+    record = await record_of(engine, run_id)
+    failed = family.errors.get(record.run_id)
+    if failed is not None and record.status.is_terminal:
+        raise noted(failed, record.run_id)
     return await result_of(engine, record)
 
 
-async def drive_for(engine: Engine, claim: Claim, *, linger: int = 0) -> Drive:
-    """The drive of a claimed run.
-
-    Raises:
-        WorkflowNotRegisteredError: its workflow is not defined here; the claim is released.
-    """
+async def _take_up(engine: Engine, claim: Claim, family: Family) -> None:
+    """Drive a claimed run, and whatever of its family is due then."""
+    drive = await drive_for(engine, claim, adopt=family.adopt)
     try:
-        definition = get_workflow(claim.record.workflow)
-    except BaseException:
-        await engine.storage.release(claim)
+        await drive.run()
+    except StorageError:
+        await family.close()
+        with contextlib.suppress(StorageError):
+            await engine.storage.release(claim)  # whoever tries next need not wait for its end
         raise
-    return Drive(engine, definition, claim, linger=linger)
+    except RunLost as lost:
+        await family.close()
+        record = await record_of(engine, claim.run_id)
+        if not record.status.is_terminal:
+            raise WorkflowAlreadyRunningError(str(lost)) from None
+        return
+    except BaseException:
+        await family.close()
+        raise
+    if drive.error is not None:
+        family.errors[claim.run_id] = drive.error
+    if drive.record is not None and _has_family(drive.record):
+        await _settle(family, claim.run_id)
 
 
-async def result_of(engine: Engine, record: RunRecord) -> Any:
-    """The recorded result of a run; None if it has none.
+async def _drive(drive: Drive, family: Family) -> None:
+    """Drive a new run, and whatever of its family is due then."""
+    try:
+        await drive.run()
+    except RunLost:
+        await family.close()
+        return
+    except BaseException:
+        await family.close()
+        raise
+    error, run_id = drive.error, drive.run_id
+    if drive.record is not None and _has_family(drive.record):
+        await _settle(family, run_id)
+        if error is None:
+            end = await record_of(drive.engine, run_id)
+            run_id, error = end.run_id, family.errors.get(end.run_id)
+    if error is not None:
+        raise noted(error, run_id)
 
-    Raises:
-        WorkflowInterruptedError: the run was given up.
-        Exception: the recorded error of a failed run.
-    """
-    payload = await last_payload(engine, record)
-    reach = get_workflow(record.workflow).reach
-    if isinstance(payload, WorkflowCompleted):
-        return engine.codec.decode(payload.result, reach=reach)
-    if isinstance(payload, WorkflowFailed):
-        error = engine.codec.decode_error(payload.error, reach=reach)
-        raise _noted(error, record.run_id)
-    if isinstance(payload, WorkflowInterrupted):
-        raise WorkflowInterruptedError(f"run {record.run_id!r} was interrupted: {payload.reason}")
-    return None
+
+def _has_family(record: RunRecord) -> bool:
+    return record.detail.children or record.status is RunStatus.CONTINUED_AS_NEW
 
 
-async def last_payload(engine: Engine, record: RunRecord) -> Any:
-    """The payload of the run's last event."""
-    events = await engine.storage.read(record.run_id, after=record.head - 1, limit=1)
-    return decode_body(events[0].body).data if events else None
+async def _settle(family: Family, run_id: str) -> None:
+    try:
+        await family.settle(run_id)
+    finally:
+        await family.close()
 
 
 async def _was_given_back(engine: Engine, record: RunRecord) -> bool:
@@ -198,59 +202,13 @@ async def _was_given_back(engine: Engine, record: RunRecord) -> bool:
     return isinstance(last, WorkflowSuspended) and last.reason.startswith(REPLAY_FAILED)
 
 
-async def wait_until_ended(engine: Engine, run_id: str, *, here: bool) -> RunRecord:
-    """Wait until the run has ended; take it up here whenever it is due, if `here`.
-
-    How it ended is in the record; a failed run raises nothing here.
-    """
-    pause = engine.settings.poll
-    while True:
-        record = await _record(engine, run_id)
-        if record.status.is_terminal:
-            return record
-        now = engine.clock.now()
-        if here and record.wake_at is not None and record.wake_at <= now:
-            claims = await engine.storage.claim(
-                owner=engine.owner_name, now=now, lease=engine.settings.lease, run_id=run_id
-            )
-            if claims:
-                try:
-                    drive = await drive_for(engine, claims[0], linger=engine.settings.linger)
-                except WorkflowNotRegisteredError:
-                    here = False  # somebody else's code: wait for them
-                    continue
-                with contextlib.suppress(RunLost):
-                    await drive.run()
-                pause = engine.settings.poll
-                continue
-        look, wake = now + pause, record.wake_at
-        await engine.wait_for_change(run_id, min(look, wake) if here and wake and wake > now else look)
-        # What this process does to the run is noticed at once; what others do, ever more seldom.
-        pause = min(pause * 3 // 2, max(engine.settings.poll, _LONGEST_PAUSE))
-
-
-async def _drive(drive: Drive) -> None:
-    try:
-        await drive.run()
-    except RunLost:
-        return
-    if drive.error is not None:
-        raise _noted(drive.error, drive.run_id)
-
-
-async def _finish(engine: Engine, run_id: str, *, wait: bool, here: bool) -> str:
-    if wait:
-        record = await wait_until_ended(engine, run_id, here=here)
-        if record.status in {RunStatus.FAILED, RunStatus.INTERRUPTED}:
-            await result_of(engine, record)
-    return run_id
-
-
-def _new_drive(engine: Engine, definition: WorkflowDefinition[Any, Any], run_id: str, wait: bool) -> Drive:
+def _new_drive(
+    engine: Engine, definition: WorkflowDefinition[Any, Any], run_id: str, family: Family
+) -> Drive:
     ids = engine.ids
     record = RunRecord(run_id=run_id, incarnation=ids.incarnation(), head=0)
     claim = Claim(run_id, engine.owner_name, ids.token(), 0, record)
-    return Drive(engine, definition, claim, linger=engine.settings.linger if wait else 0)
+    return Drive(engine, definition, claim, linger=family.linger, adopt=family.adopt)
 
 
 def _started(
@@ -308,15 +266,6 @@ def _canonical(args: Raw) -> bytes:
     return msgspec.json.encode(msgspec.json.decode(args), order="deterministic")
 
 
-async def _record(engine: Engine, run_id: str) -> RunRecord:
-    record = await engine.storage.get(run_id)
-    if record is None or not record.workflow:
-        raise WorkflowNotFoundError(
-            f"there is no run {run_id!r} in {engine.storage!r}; 'pyworkflow runs list' shows those there are"
-        )
-    return record
-
-
 def _definition(workflow: Any) -> WorkflowDefinition[Any, Any]:
     if isinstance(workflow, WorkflowDefinition):
         return workflow
@@ -339,20 +288,3 @@ def _check_durable(definition: WorkflowDefinition[Any, Any], durable: bool | Non
             f"workflow {definition.name!r}: durable=False is not supported by this version; "
             "every run has a log"
         )
-
-
-def _noted(error: BaseException, run_id: str) -> BaseException:
-    if not isinstance(error, Exception):
-        # Raised as it is, it would cancel the caller, or end its process.
-        told = WorkflowError(
-            f"run {run_id!r} failed: its code raised {type(error).__name__} {error}".rstrip()
-        )
-        told.__cause__ = error
-        error = told
-    note = f"pyworkflow run: {run_id}"
-    if note not in getattr(error, "__notes__", ()):
-        error.add_note(note)
-        recorded = getattr(error, "__recorded_traceback__", "")
-        if recorded:
-            error.add_note(f"Recorded where it was raised:\n{recorded.rstrip()}")
-    return error

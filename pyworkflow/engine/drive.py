@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from typing import Any
 
 import msgspec
 
@@ -23,31 +21,21 @@ from pyworkflow_core.errors import (
 )
 from pyworkflow_core.events import Envelope
 from pyworkflow_core.payloads import (
-    CancellationRequested,
-    HookCreated,
     Payload,
-    StepCancelled,
-    StepCompleted,
-    StepFailed,
-    StepRetrying,
-    StepStarted,
     WorkflowInterrupted,
     WorkflowStarted,
     WorkflowSuspended,
 )
-from pyworkflow_core.record import RunRecord, RunStatus
-from pyworkflow_core.replay import HookCall, StepCall
-from pyworkflow_core.storage import Claim
+from pyworkflow_core.record import RunStatus
 
-from ..definitions import WorkflowDefinition
-from .beginning import first_event, machine_for
+from .beginning import first_event
+from .driven import DrivenRun
 from .ending import ending_of, stalled, value_bytes
-from .engine import Engine
 from .giveback import giving_back
 from .history import open_steps, was_left_because
-from .runlog import RunLog, RunLost
+from .outbox import Errand
+from .runlog import RunLost
 from .turn import Turn
-from .workshop import Workshop
 
 log = logging.getLogger("pyworkflow")
 
@@ -57,48 +45,14 @@ Key = tuple[str, int]
 _CUT_OFF = "its process was stopped"
 
 
-class Drive:
-    """One run in the hands of this process.
-
-    Args:
-        engine: what the process's runs share.
-        definition: the workflow.
-        claim: the lease on the run; for a new run, the one that its first append takes.
-        linger: waits up to this many microseconds stay in memory instead of suspending.
+class Drive(DrivenRun):
+    """One run in the hands of this process: the loop that drives it, its beginnings and its ends.
 
     Attributes:
-        run_id: the run.
-        log: the run's log.
-        error: what the workflow function raised, once the run failed here.
-        stopping: why no new step may begin; empty while the run may go on.
         replay_retry: microseconds until a run whose replay failed is due again.
     """
 
-    def __init__(
-        self, engine: Engine, definition: WorkflowDefinition[Any, Any], claim: Claim, *, linger: int = 0
-    ) -> None:
-        self.engine = engine
-        self.definition = definition
-        self.run_id = claim.run_id
-        self.log = RunLog(engine, claim)
-        self.error: BaseException | None = None
-        self.stopping = ""
-        self.replay_retry = 0
-        self._linger = linger
-        self._machine = machine_for(self.engine, self.definition, self.run_id)
-        self._workshop = Workshop(engine, claim.run_id)
-        self._taken: list[Payload] = []
-        self._launches: list[StepCall] = []
-        self._restarts: deque[Key] = deque()
-        self._announce: list[HookCall] = []
-        self._look = False
-        self._idle = False
-        self._given_up = False
-
-    @property
-    def record(self) -> RunRecord | None:
-        """The run's record after the last durable event; None before the first."""
-        return self.log.record
+    replay_retry = 0
 
     # ---- beginnings ----------------------------------------------------------------
 
@@ -117,6 +71,7 @@ class Drive:
             if not created:
                 self._drop()
         if created:
+            self._sent(payloads, at)
             self._launch()
         return created
 
@@ -157,6 +112,7 @@ class Drive:
         if isinstance(first, WorkflowInterrupted):
             return
         self._machine.feed([*history, *(Envelope(1, at, p) for p in payloads)])
+        self._find_debts(log.record, history)
         later = set(self._restarts)
         self._launches = [c for c in self._machine.open_steps() if (c.name, c.ordinal) not in later]
         if not resumed or was_left_because(history, _CUT_OFF):  # before it said that the hook exists, perhaps
@@ -180,6 +136,7 @@ class Drive:
             while not self.log.ended and await self._go_on():
                 pass
             await self._workshop.finish_telling(self.engine.settings.grace)
+            await self._settle_up()
         except asyncio.CancelledError:
             await self._leave(_CUT_OFF)
             raise
@@ -210,6 +167,9 @@ class Drive:
     async def _go_on(self) -> bool:
         """One turn of the loop; False once the run was suspended."""
         workshop, looked = self._workshop, self._look
+        if self._debts is not None:
+            await self._pay()
+        workshop.grant(self._machine.children)
         if looked:
             self._look = False
             await self._read_tail()
@@ -217,7 +177,7 @@ class Drive:
         if turn is not None and (self.stopping or not (self._machine.pending or self._machine.outcome)):
             await self._give_turn(turn)
             return True
-        if not looked and self._idle and not workshop.reports and not self.stopping:
+        if not looked and self._idle and not workshop.has_news and not self.stopping:
             # Nothing came while the last append was under way: only a step or a timer can help.
             self._idle = False
             await workshop.pause(self._next_wake())
@@ -229,7 +189,7 @@ class Drive:
             await self._leave(self.stopping)
             return False
         at = max(self.engine.clock.now(), self._machine.now)
-        if await self._turn(at) or workshop.reports or self._look or workshop.next_turn:
+        if await self._turn(at) or workshop.has_news or self._look or workshop.next_turn:
             return True
         wake = self._next_wake()
         if wake is not None and wake <= self.engine.clock.now():
@@ -297,120 +257,13 @@ class Drive:
         self._collect_commands(payloads)
         can_be_told = not machine.pending and machine.outcome is None and self._is_wanted(report)
         if can_be_told and await self.log.send([*payloads, report], at, within=turn):
+            self._sent(payloads, at)
             self._deliver(report, at)
             self._launch()
         else:
             # What the step returned is forgotten with what it wrote; if it is wanted, it begins anew.
             await turn.refuse()
             await self._rebuild()
-
-    def _deliver(self, payload: Payload, at: int) -> None:
-        machine = self._machine
-        machine.feed([Envelope(1, at, payload)])
-        if payload.__class__ is StepStarted:
-            assert isinstance(payload, StepStarted)
-            self._launches.append(machine.steps[payload.step, payload.ordinal])
-
-    def _collect_commands(self, payloads: list[Payload]) -> None:
-        machine = self._machine
-        if not machine.pending or machine.outcome is not None:
-            return
-        for call, payload in machine.take_commands(max(self.log.most_events - len(payloads), 1)):
-            payloads.append(payload)
-            if payload.__class__ is StepStarted:
-                self._launches.append(call)  # type: ignore[arg-type]
-            elif payload.__class__ is StepCancelled:
-                self._given_up = True
-            elif payload.__class__ is HookCreated:
-                self._announce.append(call)  # type: ignore[arg-type]
-
-    def _next_delivery(self, at: int) -> Payload | None:
-        report = self._next_report()
-        if report is not None:
-            return report
-        while self._restarts:
-            call = self._machine.steps.get(self._restarts.popleft())
-            if call is not None and call.retry_at is None:
-                return self._machine.next_attempt(call)
-        deadline = self._deadline
-        if deadline is not None and deadline <= at:
-            return CancellationRequested("max_duration exceeded", "max_duration")
-        return self._machine.next_due(at)
-
-    def _next_report(self) -> Payload | None:
-        reports = self._workshop.reports
-        while reports:
-            report = reports.popleft()
-            if self._is_wanted(report):
-                return report
-            # Nobody waits for it in the state at hand, which a conflict may prove wrong.
-            self._taken.append(report)
-        return None
-
-    def _is_wanted(self, report: Payload) -> bool:
-        assert isinstance(report, (StepCompleted, StepFailed, StepRetrying))
-        call = self._machine.steps.get((report.step, report.ordinal))
-        return call is not None and call.retry_at is None
-
-    @property
-    def _deadline(self) -> int | None:
-        """When the run has to be ended, if nobody asked for that yet."""
-        started = self._machine.started
-        return None if started is None or self._machine.cancel_requested else started.deadline
-
-    def _next_wake(self) -> int | None:
-        wake, deadline = self._machine.next_wake(), self._deadline
-        return wake if deadline is None else deadline if wake is None else min(wake, deadline)
-
-    # ---- the log and the run in memory ---------------------------------------------
-
-    async def _send(self, payloads: list[Payload], at: int, *, release: bool = False) -> bool:
-        """Append; True once durable. After a conflict the run is rebuilt, and the answer is False."""
-        if await self.log.send(payloads, at, release=release):
-            return True
-        await self._rebuild()
-        return False
-
-    async def _rebuild(self) -> None:
-        """Throw the run in memory away and replay the log; unrecorded results are delivered again."""
-        kept = [p for p in self._taken if isinstance(p, (StepCompleted, StepFailed, StepRetrying))]
-        self._workshop.reports.extendleft(reversed(kept))
-        self._taken.clear()
-        self._launches.clear()
-        self._announce.clear()
-        self._restarts.clear()
-        self._idle = False
-        self.error = None
-        record = await self.log.current()
-        history = await self.log.load(record)
-        self.log.check_owner(history[self.log.head :])
-        self._machine.evict()
-        self._machine = machine_for(self.engine, self.definition, self.run_id)
-        self.log.move_to(record)
-        self._machine.feed(history)
-        self._workshop.cancel_unwanted(self._machine.steps)
-        # An attempt that is durable, and of which this process lost sight on the way here.
-        self._launches = self._workshop.missing(self._machine.open_steps())
-        self._launch()
-
-    async def _read_tail(self) -> None:
-        tail = await self.log.read_tail()
-        if tail:
-            self._machine.feed(tail)
-        else:
-            await self.log.current()
-
-    def _launch(self) -> None:
-        """Begin what has become durable."""
-        if not self.stopping:
-            self._workshop.begin(self._launches, self._machine.steps)
-        if self._given_up:
-            self._given_up = False
-            self._workshop.cancel_unwanted(self._machine.steps)
-        self._launches.clear()
-        if self._announce:
-            self._workshop.announce(self._announce)
-            self._announce.clear()
 
     async def _suspend(self, wake: int | None, at: int) -> bool:
         waiting = tuple(word[:120] for word in self._machine.waiting()[:10])
@@ -430,6 +283,14 @@ class Drive:
 
     # ---- endings -------------------------------------------------------------------
 
+    async def _settle_up(self) -> None:
+        """Pay what the run owes at its end. If that cannot be done now, the run stays due."""
+        if self.log.record is not None and self.log.ended and self.log.record.detail.owes:
+            try:
+                await Errand(self.engine, self.log.claim).run()
+            except StorageError as error:
+                log.warning("run %s: other runs could not be told of its end yet: %s", self.run_id, error)
+
     async def _leave(self, reason: str) -> None:
         """Suspend a run that could go on: results that are there are recorded, the run stays due."""
         self.stopping = reason
@@ -439,6 +300,8 @@ class Drive:
                 return
             while self.log.record is not None and not await self._record_and_suspend(reason):
                 pass
+            if self.log.ended:
+                await self.log.release()  # what it owes is for others to deliver
         except (StorageError, NonDeterminismError, RunLost) as error:
             log.warning(
                 "run %s: could not be suspended (%s); it is taken up when its lease ends", self.run_id, error
@@ -494,7 +357,3 @@ class Drive:
                 await self.log.release()
         except (StorageError, RunLost) as problem:
             log.warning("run %s: could not be suspended (%s) after: %s", self.run_id, problem, error)
-
-    def _drop(self) -> None:
-        self._workshop.drop()
-        self._machine.evict()

@@ -15,11 +15,10 @@ import msgspec
 from msgspec import Raw, Struct
 
 from pyworkflow_core.errors import InvalidIdError, UnserializableValueError
-from pyworkflow_core.events import Event, encode_body
 from pyworkflow_core.ids import validate_id
 from pyworkflow_core.payloads import CancellationRequested, HookReceived, Payload, WorkflowCancelled
-from pyworkflow_core.record import RunRecord, RunStatus, evolve
-from pyworkflow_core.storage import Append, Committed, Refused, StorageBackend
+from pyworkflow_core.record import RunRecord, RunStatus
+from pyworkflow_core.storage import StorageBackend
 
 from ..config import get_storage
 from ..errors import (
@@ -31,9 +30,11 @@ from ..errors import (
 )
 from ..primitives import get_typed_hook
 from ..schemas import to_schema
-from .control import wait_until_ended
 from .engine import Engine, engine_for
 from .history import HookState, envelopes_of, hooks_of
+from .outbox import has_run_no_code, run_errand
+from .outside import append_outside, end_of_chain
+from .results import wait_until_ended
 
 _SECRET_DIGITS = 32
 
@@ -72,14 +73,20 @@ async def resume_hook(
     """
     run_id, name = _parse(token)
     engine = engine_for(get_storage(storage))
+    secret = token.rpartition(".")[2] if name is None else None
     while True:
         record = await engine.storage.get(run_id)
         if record is None:
             raise HookNotFoundError("no hook answers to this token; its run does not exist in this storage")
         history = envelopes_of(await engine.storage.read(run_id, limit=record.head))
-        state = _find(hooks_of(history), name, token)
-        _check_open(engine, record, state)
+        state = _find(hooks_of(history), name, secret)
         created = state.created
+        if record.status is RunStatus.CONTINUED_AS_NEW and state.status == "open":
+            # The run that goes on has the hook, under the same token and perhaps another number.
+            await end_of_chain(engine, run_id)
+            run_id, name, secret = record.detail.continued_to or "", None, created.token
+            continue
+        _check_open(engine, record, state)
         answer = HookReceived(created.hook, created.ordinal, Raw(_encode(engine, created.hook, payload)))
         if await append_outside(engine, record, [answer]):
             return ResumeResult(run_id, f"{created.hook}#{created.ordinal}", "resumed")
@@ -94,6 +101,8 @@ async def cancel_workflow(
     storage: StorageBackend | str | None = None,
 ) -> bool:
     """Ask a run to stop. Its code gets `CancellationError` at its next pyworkflow await.
+
+    Of a run that continued as new, the one that goes on is asked.
 
     Args:
         run_id: the run.
@@ -116,7 +125,7 @@ async def cancel_workflow(
     ):
         raise ValueError(f"the reason of a cancellation is text without lone surrogates, not {reason!r}")
     while True:
-        record = await engine.storage.get(run_id)
+        record = await end_of_chain(engine, run_id)
         if record is None or not record.workflow:
             raise WorkflowNotFoundError(
                 f"there is no run {run_id!r} in {engine.storage!r}; nothing was cancelled"
@@ -126,30 +135,15 @@ async def cancel_workflow(
         if record.detail.cancel_requested:
             break
         payloads: list[Payload] = [CancellationRequested(reason)]
-        if record.status is RunStatus.PENDING:  # none of its code has run: there is nothing to clean up
+        if has_run_no_code(record):
             payloads.append(WorkflowCancelled(reason))
         if await append_outside(engine, record, payloads):
+            if len(payloads) > 1:
+                await run_errand(engine, record.run_id)
             break
     if wait:
         async with asyncio.timeout(timeout):
             await wait_until_ended(engine, run_id, here=True)
-    return True
-
-
-async def append_outside(engine: Engine, record: RunRecord, payloads: list[Payload]) -> bool:
-    """Append to a run that is not driven here; False if its log has moved on."""
-    at = engine.clock.now()
-    events = tuple(
-        Event(record.run_id, record.head + 1 + i, engine.ids.event_id(), encode_body(p, at))
-        for i, p in enumerate(payloads)
-    )
-    after = evolve(record, events)
-    answer = await engine.queue.append(Append(record.run_id, record.incarnation, record.head, events, after))
-    if isinstance(answer, Refused):
-        raise answer.error
-    if not isinstance(answer, Committed):
-        return False
-    engine.notify(record.run_id)
     return True
 
 
@@ -168,10 +162,10 @@ def _parse(token: str) -> tuple[str, str | None]:
     )
 
 
-def _find(hooks: dict[tuple[str, int], HookState], name: str | None, token: str) -> HookState:
+def _find(hooks: dict[tuple[str, int], HookState], name: str | None, secret: str | None) -> HookState:
     for (hook, ordinal), state in hooks.items():
         if name is None:
-            if hmac.compare_digest(state.created.token, token.rpartition(".")[2]):
+            if secret and hmac.compare_digest(state.created.token, secret):
                 return state
         elif name == f"{hook}#{ordinal}" or (name == hook and ordinal == 1):
             return state

@@ -8,6 +8,10 @@ from msgspec import Struct
 
 from pyworkflow_core.events import Envelope, Event, decode_bodies
 from pyworkflow_core.payloads import (
+    ChildWorkflowCancelled,
+    ChildWorkflowCompleted,
+    ChildWorkflowFailed,
+    ChildWorkflowStarted,
     HookCreated,
     HookDisposed,
     HookExpired,
@@ -17,6 +21,7 @@ from pyworkflow_core.payloads import (
     StepFailed,
     StepRetrying,
     StepStarted,
+    WorkflowStarted,
     WorkflowSuspended,
 )
 
@@ -37,6 +42,21 @@ def open_steps(history: list[Envelope[Any]]) -> list[StepStarted]:
         elif cls is StepCompleted or cls is StepFailed or cls is StepCancelled or cls is StepRetrying:
             found.pop((payload.step, payload.ordinal), None)
     return list(found.values())
+
+
+def open_children(history: list[Envelope[Any]]) -> list[str]:
+    """Run ids of the children whose end the run was not told of."""
+    found: dict[str, None] = {}
+    for envelope in history:
+        payload = envelope.data
+        cls = payload.__class__
+        if cls is ChildWorkflowStarted:
+            found[payload.run_id] = None
+        elif cls is ChildWorkflowCompleted or cls is ChildWorkflowFailed or cls is ChildWorkflowCancelled:
+            found.pop(payload.run_id, None)
+        elif cls is WorkflowStarted and payload.carried is not None:
+            found.update((child.run_id, None) for child in payload.carried.children if child.status == "open")
+    return list(found)
 
 
 def was_left_because(history: list[Envelope[Any]], reason: str) -> bool:
@@ -63,8 +83,15 @@ def hooks_of(history: list[Envelope[Any]]) -> dict[tuple[str, int], HookState]:
     for envelope in history:
         payload = envelope.data
         cls = payload.__class__
-        if cls is HookCreated:
-            found[payload.hook, payload.ordinal] = HookState(payload, "open")
+        if cls is WorkflowStarted and payload.carried is not None:
+            for hook in payload.carried.hooks:
+                there = HookCreated(hook.hook, hook.ordinal, hook.token)
+                status = "open" if hook.answer is None else "received"
+                found[hook.hook, hook.ordinal] = HookState(there, status)
+        elif cls is HookCreated:
+            early = found.get((payload.hook, payload.ordinal))
+            status = early.status if early is not None else "open"
+            found[payload.hook, payload.ordinal] = HookState(payload, status)
         elif cls is HookReceived or cls is HookExpired or cls is HookDisposed:
             key = (payload.hook, payload.ordinal)
             state = found.get(key)

@@ -73,10 +73,10 @@ class RunLog:
 
     @property
     def most_events(self) -> int:
-        """How many events go into one append, with room for a delivery and the run's end beside them."""
+        """How many events go into one append, with room for a delivery and two notes beside them."""
         limits, most = self.engine.storage.limits, self.engine.settings.turn_events
         if limits.append_events is not None:
-            most = min(most, limits.append_events - 2)
+            most = min(most, limits.append_events - 3)
         if limits.append_bytes is not None:
             most = min(most, limits.append_bytes // _COMMAND)
         return max(most, 1)
@@ -100,7 +100,7 @@ class RunLog:
         Args:
             payloads: at least one.
             at: when they happened, in microseconds.
-            release: give the lease back in the same step; done anyway when the run ends.
+            release: give the lease back in the same step; done anyway when the run ends and owes nothing.
             within: the turn of a step in whose transaction the append is made.
 
         Raises:
@@ -115,7 +115,8 @@ class RunLog:
             events.append(Event(run_id, head + index, event_id, encode_body(payload, at)))
             envelopes.append(Envelope(1, at, payload))
         record = evolve(self.record, events, incarnation=self.incarnation, envelopes=envelopes)
-        lease = self._lease_change(at, release or record.status.is_terminal)
+        ended = record.status.is_terminal and not record.detail.owes
+        lease = self._lease_change(at, release or ended)
         append = Append(run_id, self.incarnation, head, tuple(events), record, lease)
         self._sending, self._within = append, within
         answer = await (self._append(append) if within is None else self._append_within(within, append))
@@ -132,7 +133,7 @@ class RunLog:
         # A new run is not worth the wait: whoever starts it is told at once.
         if append.expected == 0:
             return await self.engine.queue.append(append)
-        return await self._patiently(lambda: self.engine.queue.append(append))
+        return await self.patiently(lambda: self.engine.queue.append(append))
 
     async def _append_within(self, turn: Turn, append: Append) -> Committed | Conflict | Refused:
         answer = await turn.commit(append)
@@ -152,11 +153,11 @@ class RunLog:
         keeps whatever is appended instead from standing beside it.
         """
         count, storage = len(append.events), self.engine.storage
-        found = await self._patiently(lambda: storage.read(self.run_id, after=append.expected, limit=count))
+        found = await self.patiently(lambda: storage.read(self.run_id, after=append.expected, limit=count))
         made = [event.event_id for event in found] == [event.event_id for event in append.events]
         return (Committed if made else Conflict)(self.run_id, append.expected + len(found))
 
-    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         """Call the storage; while it is away, keep the results of steps that ran, and try again."""
         clock, waited, pause = self.engine.clock, 0, SECOND // 10
         while True:
@@ -203,9 +204,7 @@ class RunLog:
     async def load(self, record: RunRecord, after: int = 0) -> list[Envelope[Any]]:
         """The decoded events behind `after`, up to `record`."""
         storage, limit = self.engine.storage, record.head - after
-        return envelopes_of(
-            await self._patiently(lambda: storage.read(self.run_id, after=after, limit=limit))
-        )
+        return envelopes_of(await self.patiently(lambda: storage.read(self.run_id, after=after, limit=limit)))
 
     async def current(self) -> RunRecord:
         """The run's record now.
@@ -213,7 +212,7 @@ class RunLog:
         Raises:
             RunLost: the run was deleted.
         """
-        record = await self._patiently(lambda: self.engine.storage.get(self.run_id))
+        record = await self.patiently(lambda: self.engine.storage.get(self.run_id))
         if record is None or record.incarnation != self.incarnation:
             raise RunLost(f"run {self.run_id!r} was deleted while it was driven here")
         return record
@@ -244,7 +243,7 @@ class RunLog:
         Raises:
             RunLost: somebody took the run, or it ended.
         """
-        events = await self._patiently(lambda: self.engine.storage.read(self.run_id, after=self.head))
+        events = await self.patiently(lambda: self.engine.storage.read(self.run_id, after=self.head))
         if not events:
             return []
         tail = envelopes_of(events)

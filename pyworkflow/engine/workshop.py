@@ -6,9 +6,10 @@ import asyncio
 import inspect
 import logging
 from collections import deque
+from collections.abc import Mapping
 
-from pyworkflow_core.payloads import Payload
-from pyworkflow_core.replay import HookCall, StepCall
+from pyworkflow_core.payloads import ChildWorkflowStarted, Payload
+from pyworkflow_core.replay import Child, HookCall, StepCall
 
 from .attempt import Attempt, current_attempt
 from .ending import value_bytes
@@ -40,6 +41,7 @@ class Workshop:
         self._background: set[asyncio.Task[None]] = set()
         self._waker: asyncio.Future[None] | None = None
         self._turns: deque[Turn] = deque()
+        self._requests: dict[str, tuple[ChildWorkflowStarted, list[asyncio.Future[None]]]] = {}
         self._closed = False
 
     @property
@@ -56,6 +58,35 @@ class Workshop:
         self._turns.append(turn)
         self.wake_up()
         return turn
+
+    # ---- children that steps start -------------------------------------------------
+
+    async def _start_child(self, wanted: ChildWorkflowStarted) -> None:
+        """Wait until the log says that the child was started, and the child is there."""
+        if self._closed:
+            raise asyncio.CancelledError("the run has been left")
+        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._requests.setdefault(wanted.run_id, (wanted, []))[1].append(granted)
+        self.wake_up()
+        await granted
+
+    def next_request(self, children: Mapping[str, Child]) -> ChildWorkflowStarted | None:
+        """The event to append for the next child that a step wants and that the run does not have."""
+        return next(
+            (wanted for run_id, (wanted, _) in self._requests.items() if run_id not in children), None
+        )
+
+    def grant(self, children: Mapping[str, Child]) -> None:
+        """Let steps go on whose children are durable and there."""
+        for run_id in [run_id for run_id in self._requests if run_id in children]:
+            for granted in self._requests.pop(run_id)[1]:
+                if not granted.done():
+                    granted.set_result(None)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something for the drive to deliver."""
+        return bool(self.reports or self._requests)
 
     @property
     def is_busy(self) -> bool:
@@ -132,6 +163,10 @@ class Workshop:
         self._closed = True
         for turn in self._turns:
             turn.cut_off()
+        for _, waiting in self._requests.values():
+            for granted in waiting:
+                granted.cancel()
+        self._requests.clear()
         for key, task in self._tasks.items():
             self._cancel(key, task)
         for task in self._background:
@@ -150,7 +185,7 @@ class Workshop:
     async def _step(self, key: Key, call: StepCall) -> None:
         engine = self._engine
         how = engine.codec, engine.clock.now, engine.rng, engine.storage.limits
-        attempt = Attempt(call, engine.storage, self._ask)
+        attempt = Attempt(call, engine, self._ask, self._start_child)
         current_attempt.set(attempt)
         try:
             report: Payload | None = await execute(call, *how)

@@ -6,6 +6,7 @@ issued. The same code over the same events makes the same commands, live as in r
 """
 
 from .calls import Call, HookCall, SleepCall, StepCall
+from .children import Child, ChildCall, ChildEnd, ReleaseCall, wait_for_end
 from .loop import WorkflowLoop, current_machine
 from .machine import Machine
 from .outcome import Outcome
@@ -13,12 +14,17 @@ from .shield import Shield
 
 __all__ = [
     "Call",
+    "Child",
+    "ChildCall",
+    "ChildEnd",
     "HookCall",
     "Machine",
     "Outcome",
+    "ReleaseCall",
     "Shield",
     "SleepCall",
     "StepCall",
     "WorkflowLoop",
     "current_machine",
+    "wait_for_end",
 ]

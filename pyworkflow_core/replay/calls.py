@@ -322,7 +322,7 @@ class StepCall(Call):
         return f"step {self.name!r} #{self.ordinal} with {args[:200]}" + (f" (called at {at})" if at else "")
 
 
-def _count(ordinals: dict[str, int], name: str) -> int:
+def count_call(ordinals: dict[str, int], name: str) -> int:
     """The how-manieth call of `name` this is."""
     ordinals[name] = ordinal = ordinals.get(name, 0) + 1
     return ordinal
@@ -372,7 +372,7 @@ class SleepCall(Call):
         until: int | None = None,
         site: Site | None = None,
     ) -> None:
-        super().__init__(machine, name, _count(machine.sleep_ordinals, name), site)
+        super().__init__(machine, name, count_call(machine.sleep_ordinals, name), site)
         self.duration = duration
         self.wake_at = until if until is not None else 0
 
@@ -438,7 +438,7 @@ class HookCall(Call):
         on_expired: Callable[[str], BaseException] = TimeoutError,
         site: Site | None = None,
     ) -> None:
-        super().__init__(machine, name, _count(machine.hook_ordinals, name), site)
+        super().__init__(machine, name, count_call(machine.hook_ordinals, name), site)
         self.timeout = timeout
         self.expires_at: int | None = None
         self.token = ""
@@ -454,12 +454,23 @@ class HookCall(Call):
             self.expires_at = self.machine.now + self.timeout
         super().issue()
 
+    def __await__(self) -> Generator[Any, None, Any]:
+        value = yield from super().__await__()
+        self.machine.mail.take(self.name, self.ordinal)
+        return value
+
+    def result(self) -> Any:
+        """The answer; it counts as taken."""
+        value = super().result()
+        self.machine.mail.take(self.name, self.ordinal)
+        return value
+
     def started(self) -> Payload:
         """The command event's payload."""
         return HookCreated(
             self.name,
             self.ordinal,
-            self.token or self.machine.draw_token(),
+            self.token or self.machine.mail.token(self.name, self.ordinal) or self.machine.draw_token(),
             self.expires_at,
             self.schema,
             site_text(self.site),

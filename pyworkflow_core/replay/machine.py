@@ -18,6 +18,11 @@ from ..errors import HistoryVersionError
 from ..events import Envelope, UnknownPayload
 from ..payloads import (
     CancellationRequested,
+    ChildWorkflowCancelled,
+    ChildWorkflowCompleted,
+    ChildWorkflowFailed,
+    ChildWorkflowReleased,
+    ChildWorkflowStarted,
     HookCreated,
     HookDisposed,
     HookExpired,
@@ -35,6 +40,7 @@ from ..payloads import (
     TimerFired,
     WorkflowCancelled,
     WorkflowCompleted,
+    WorkflowContinuedAsNew,
     WorkflowFailed,
     WorkflowInterrupted,
     WorkflowResumed,
@@ -43,7 +49,9 @@ from ..payloads import (
 )
 from .agenda import Agenda
 from .calls import CANCEL_REQUEST, Call, HookCall, SleepCall, StepCall
+from .children import Child, child_of, on_child_ended, on_child_released, on_child_started
 from .loop import Timer, WorkflowLoop, WorkflowTask, current_machine
+from .mail import Mail, on_hook_expired, on_hook_received
 from .mismatch import check_end, command_mismatch, command_missing, not_waiting
 from .outcome import Outcome, outcome_of
 
@@ -60,6 +68,8 @@ class Machine:
         main: makes the workflow function's coroutine from the run's first event.
         codec: how values are written.
         draw_token: draws the secret of a hook when its command is recorded, not in a replay.
+        incarnation: the run's incarnation; ids of its children follow from it.
+        event_bytes: the largest event that the storage takes; None for any size.
 
     Attributes:
         run_id: the run.
@@ -70,6 +80,8 @@ class Machine:
         steps: steps begun and not answered, by name and ordinal.
         sleeps: sleeps begun and not ended.
         hooks: hooks created and not answered.
+        mail: answers to hooks that the code has not taken.
+        children: every child known to the run, by its run id.
         timers: asyncio's timers that have not fired, by ordinal.
         started: the payload of the run's first event.
         owner: token of the process that took the run last, as far as the events say.
@@ -77,6 +89,7 @@ class Machine:
         recoveries: recoveries since the last completion.
         cancel_reason: text of the cancellation request that was delivered.
         cancel_source: who asked for it.
+        cancel_delivered: whether it was delivered to the code.
         outcome: how the function ended; None while it has not.
         ended: the terminal event's payload, once fed.
     """
@@ -88,8 +101,12 @@ class Machine:
         *,
         codec: Codec = default_codec,
         draw_token: Callable[[], str] = str,
+        incarnation: str = "",
+        event_bytes: int | None = None,
     ) -> None:
         self.run_id = run_id
+        self.incarnation = incarnation
+        self.event_bytes = event_bytes
         self.draw_token = draw_token
         self.codec = codec
         self.decode = codec.decode
@@ -100,11 +117,14 @@ class Machine:
         self.steps: dict[Key, StepCall] = {}
         self.sleeps: dict[Key, SleepCall] = {}
         self.hooks: dict[Key, HookCall] = {}
+        self.mail = Mail()
+        self.children: dict[str, Child] = {}
         self.timers: dict[int, Timer] = {}
         self.unawaited: dict[int, Call] = {}
         self.step_ordinals: dict[str, int] = {}
         self.sleep_ordinals: dict[str, int] = {}
         self.hook_ordinals: dict[str, int] = {}
+        self.child_ordinals: dict[str, int] = {}
         self.orders = 0
         self.shields = 0
         self.started: WorkflowStarted | None = None
@@ -123,7 +143,7 @@ class Machine:
         self._main = main
         self._root: WorkflowTask | None = None
         self._cancel_asked = False
-        self._cancel_delivered = False
+        self.cancel_delivered = False
         self._timer_count = 0
         self._agenda = Agenda(self)
 
@@ -188,6 +208,9 @@ class Machine:
 
         Deliver it before asking again: it may cancel the others.
         """
+        answer = self.mail.next_delivery(self.hooks)
+        if answer is not None:
+            return answer
         found = self._agenda.take(now)
         if found is None:
             return None
@@ -215,6 +238,7 @@ class Machine:
         """What the run waits for, in words."""
         calls: list[Call] = [*self.steps.values(), *self.sleeps.values(), *self.hooks.values()]
         words = [f"{c.KIND} {c.name}#{c.ordinal}" for c in sorted(calls, key=lambda c: c.order)]
+        words += [f"child {c.name} {c.run_id}" for c in self.children.values() if c.ended is None]
         return words + [f"timer #{n}" for n in self.timers]
 
     # ---- what the code does --------------------------------------------------------
@@ -235,8 +259,8 @@ class Machine:
     def deliver_cancellation(self) -> None:
         """Cancel the workflow function, if that was asked for and nothing shields it."""
         root = self._root
-        if self._cancel_asked and not self._cancel_delivered and not self.shields and root is not None:
-            self._cancel_delivered = True
+        if self._cancel_asked and not self.cancel_delivered and not self.shields and root is not None:
+            self.cancel_delivered = True
             root.cancel(CANCEL_REQUEST)
 
     @property
@@ -247,7 +271,7 @@ class Machine:
     def evict(self) -> None:
         """Drop the run from memory; see `WorkflowLoop.evict`."""
         self.loop.evict()
-        for calls in (self.steps, self.sleeps, self.hooks, self.timers, self.unawaited):
+        for calls in (self.steps, self.sleeps, self.hooks, self.timers, self.unawaited, self.children):
             calls.clear()
         self.pending.clear()
         self._agenda.clear()
@@ -255,12 +279,13 @@ class Machine:
 
     # ---- handlers ------------------------------------------------------------------
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
+        """Run what is ready; see whether the function has ended."""
         self.loop.drain()
         root = self._root
         if root is not None and root.done():
             if self.outcome is None:
-                self.outcome = outcome_of(root, cancelled=self._cancel_delivered)
+                self.outcome = outcome_of(root, cancelled=self.cancel_delivered)
             self.pending.clear()  # nothing that other tasks still ask for is recorded any more
 
     def _record(self, call: Call, given_up: bool, payload: Payload) -> None:
@@ -281,6 +306,7 @@ class Machine:
             assert isinstance(payload, HookCreated)
             call.token = payload.token
             self.hooks[key] = call
+            self.mail.created(call)
             if call.expires_at is not None:
                 self._agenda.add(call.expires_at, call)
 
@@ -290,10 +316,11 @@ class Machine:
             self.steps.pop(key, None)
         elif isinstance(call, SleepCall):
             self.sleeps.pop(key, None)
-        else:
+        elif isinstance(call, HookCall):
             self.hooks.pop(key, None)
 
-    def _on_command(self, envelope: Envelope[Any]) -> None:
+    def on_command(self, envelope: Envelope[Any]) -> None:
+        """A command event: the code must ask for it next."""
         payload = envelope.data
         if not self.pending:
             raise command_missing(self, payload)
@@ -307,7 +334,7 @@ class Machine:
     def _on_step_started(self, envelope: Envelope[StepStarted]) -> None:
         payload = envelope.data
         if payload.attempt == 1:
-            self._on_command(envelope)
+            self.on_command(envelope)
             return
         key = (payload.step, payload.ordinal)
         call = self.steps.get(key)
@@ -320,7 +347,8 @@ class Machine:
         call.attempt = payload.attempt
         call.retry_at = None
 
-    def _on_given_up(self, envelope: Envelope[Any]) -> None:
+    def on_given_up(self, envelope: Envelope[Any]) -> None:
+        """An event that says that the code gave a call up."""
         payload = envelope.data
         if not self.pending:
             raise command_missing(self, payload)
@@ -329,14 +357,16 @@ class Machine:
             raise command_mismatch(self, payload, "step")
         self.pending.popleft()
 
-    def _take(self, calls: dict[Key, Any], key: Key, envelope: Envelope[Any]) -> Any:
+    def take_waiting(self, calls: dict[Key, Any], key: Key, envelope: Envelope[Any]) -> Any:
+        """The call that an event answers."""
         call = calls.pop(key, None)
         if call is None:
             raise not_waiting(self, envelope.data)
-        self._advance(envelope.at)
+        self.advance(envelope.at)
         return call
 
-    def _advance(self, at: int) -> None:
+    def advance(self, at: int) -> None:
+        """Move the workflow's time on."""
         # A clock that ran backwards between two processes must not turn workflow time back.
         self.now = max(self.now, at)
 
@@ -344,11 +374,15 @@ class Machine:
         self.started = envelope.data
         self.owner = envelope.data.owner
         self.suspended = envelope.data.owner is None
-        self._advance(envelope.at)
+        carried = envelope.data.carried
+        if carried is not None:
+            self.mail.carry(carried.hooks)
+            self.children.update((child.run_id, child_of(child)) for child in carried.children)
+        self.advance(envelope.at)
         context = contextvars.copy_context()
         context.run(current_machine.set, self)
         self._root = self.loop.create_task(self._main(envelope.data), name="workflow", context=context)
-        self._drain()
+        self.drain()
 
     def _on_owner(self, envelope: Envelope[Any]) -> None:
         self.owner = envelope.data.owner
@@ -360,7 +394,7 @@ class Machine:
         self.suspended = True
 
     def _on_step_completed(self, envelope: Envelope[StepCompleted]) -> None:
-        # The hot path of replayed gathers, so `_take` and `_drain` are written out.
+        # The hot path of replayed gathers, so `take_waiting` and `drain` are written out.
         payload = envelope.data
         call = self.steps.pop((payload.step, payload.ordinal), None)
         if call is None:
@@ -372,13 +406,13 @@ class Machine:
         if not call.done():
             call.set_result(self.decode(payload.result, reach=call.reach))
         if self.loop.ready:
-            self._drain()
+            self.drain()
 
     def _on_step_failed(self, envelope: Envelope[StepFailed]) -> None:
         payload = envelope.data
-        call: StepCall = self._take(self.steps, (payload.step, payload.ordinal), envelope)
+        call: StepCall = self.take_waiting(self.steps, (payload.step, payload.ordinal), envelope)
         call.fail(self.codec.decode_error(payload.error, reach=call.reach))
-        self._drain()
+        self.drain()
 
     def _on_step_retrying(self, envelope: Envelope[StepRetrying]) -> None:
         payload = envelope.data
@@ -391,8 +425,8 @@ class Machine:
 
     def _on_sleep_completed(self, envelope: Envelope[SleepCompleted]) -> None:
         payload = envelope.data
-        self._take(self.sleeps, (payload.sleep, payload.ordinal), envelope).answer(None)
-        self._drain()
+        self.take_waiting(self.sleeps, (payload.sleep, payload.ordinal), envelope).answer(None)
+        self.drain()
 
     def _on_timer_fired(self, envelope: Envelope[TimerFired]) -> None:
         payload = envelope.data
@@ -402,28 +436,9 @@ class Machine:
                 self, payload, "" if timer is None else f"timer #{timer.ordinal} due at {timer.due}"
             )
         del self.timers[payload.timer]
-        self._advance(envelope.at)
+        self.advance(envelope.at)
         self.loop.call_soon(self.loop._run_timer, timer)
-        self._drain()
-
-    def _on_hook_received(self, envelope: Envelope[HookReceived]) -> None:
-        payload = envelope.data
-        call = self.hooks.pop((payload.hook, payload.ordinal), None)
-        if call is None:
-            return  # from outside, and nobody waits: an answer that lost
-        self._advance(envelope.at)
-        try:
-            value = self.decode(payload.payload, reach=call.reach)
-            call.answer(call.revive(value) if call.revive is not None else value)
-        except Exception as error:
-            call.fail(error)
-        self._drain()
-
-    def _on_hook_expired(self, envelope: Envelope[HookExpired]) -> None:
-        payload = envelope.data
-        call: HookCall = self._take(self.hooks, (payload.hook, payload.ordinal), envelope)
-        call.fail(call.on_expired(f"hook {call.name!r} #{call.ordinal} got no answer in time"))
-        self._drain()
+        self.drain()
 
     def _on_cancellation_requested(self, envelope: Envelope[CancellationRequested]) -> None:
         if self._cancel_asked:
@@ -431,9 +446,9 @@ class Machine:
         self._cancel_asked = True
         self.cancel_reason = envelope.data.reason
         self.cancel_source = envelope.data.source
-        self._advance(envelope.at)
+        self.advance(envelope.at)
         self.deliver_cancellation()
-        self._drain()
+        self.drain()
 
     def _on_ended(self, envelope: Envelope[Any]) -> None:
         check_end(self, envelope.data)
@@ -456,19 +471,25 @@ _HANDLERS: dict[type[Any], Callable[[Machine, Envelope[Any]], None]] = {
     StepCompleted: Machine._on_step_completed,
     StepFailed: Machine._on_step_failed,
     StepRetrying: Machine._on_step_retrying,
-    StepCancelled: Machine._on_given_up,
-    SleepStarted: Machine._on_command,
+    StepCancelled: Machine.on_given_up,
+    SleepStarted: Machine.on_command,
     SleepCompleted: Machine._on_sleep_completed,
-    SleepCancelled: Machine._on_given_up,
+    SleepCancelled: Machine.on_given_up,
     TimerFired: Machine._on_timer_fired,
-    HookCreated: Machine._on_command,
-    HookReceived: Machine._on_hook_received,
-    HookExpired: Machine._on_hook_expired,
-    HookDisposed: Machine._on_given_up,
+    HookCreated: Machine.on_command,
+    HookReceived: on_hook_received,
+    HookExpired: on_hook_expired,
+    HookDisposed: Machine.on_given_up,
+    ChildWorkflowStarted: on_child_started,
+    ChildWorkflowCompleted: on_child_ended,
+    ChildWorkflowFailed: on_child_ended,
+    ChildWorkflowCancelled: on_child_ended,
+    ChildWorkflowReleased: on_child_released,
     CancellationRequested: Machine._on_cancellation_requested,
     WorkflowCompleted: Machine._on_ended,
     WorkflowFailed: Machine._on_ended,
     WorkflowCancelled: Machine._on_ended,
     WorkflowInterrupted: Machine._on_ended,
+    WorkflowContinuedAsNew: Machine._on_ended,
     UnknownPayload: Machine._on_unknown,
 }

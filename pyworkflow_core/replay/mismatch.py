@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import NonDeterminismError
 from ..payloads import (
+    ChildWorkflowReleased,
+    ChildWorkflowStarted,
     HookCreated,
     Payload,
     SleepStarted,
@@ -52,6 +54,13 @@ def describe_payload(payload: Any) -> str:
             return f"sleep {payload.sleep!r} #{payload.ordinal} {length}{at}"
         case HookCreated():
             return f"hook {payload.hook!r} #{payload.ordinal}{at}"
+        case ChildWorkflowStarted():
+            args = bytes(payload.start.args).decode(errors="replace")
+            return f"child {payload.child!r} #{payload.ordinal} with {args[:200]}{at}"
+        case ChildWorkflowReleased():
+            return (
+                f"{'cancelling' if payload.stop else 'giving up'} of child {payload.child!r} {payload.run_id}"
+            )
         case StepCompleted() | StepFailed() | StepRetrying() | StepCancelled():
             return f"{payload.TYPE} of step {payload.step!r} #{payload.ordinal}"
         case TimerFired():
