@@ -1,0 +1,90 @@
+"""Continuing as new: ending a run whose log has grown, and going on in another one."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NoReturn
+
+from msgspec import Raw
+from msgspec.structs import replace
+
+from pyworkflow_core.ids import derive_run_id
+from pyworkflow_core.payloads import WorkflowContinuedAsNew
+from pyworkflow_core.replay import Machine, current_machine
+from pyworkflow_core.replay.mail import carry_over
+
+from ..definitions import WorkflowDefinition, get_workflow
+from ..errors import StepOutsideWorkflowError
+
+
+class ContinueAsNew(BaseException):
+    """Ends the workflow function; no ``except Exception`` swallows it.
+
+    Attributes:
+        encoded: the arguments for the run that goes on.
+    """
+
+    def __init__(self, encoded: bytes) -> None:
+        super().__init__("the workflow continues as new")
+        self.encoded = encoded
+
+
+def continue_as_new(*args: Any, **kwargs: Any) -> NoReturn:
+    """End this run here, and let another one of the same workflow go on, with a log of its own.
+
+    It never returns: write it as the workflow's last word, ``continue_as_new(page + 1)``, with or
+    without ``await`` in front. Open hooks and children, and what came for the run that its code
+    has not taken, go with it.
+
+    Args:
+        *args: the positional arguments of the run that goes on.
+        **kwargs: its keyword arguments.
+
+    Raises:
+        TypeError: the arguments do not fit the workflow.
+        UnserializableValueError: an argument cannot be written to the log.
+        StepOutsideWorkflowError: no workflow runs here.
+    """
+    machine = current_machine.get()
+    if machine is None or machine.started is None:
+        raise StepOutsideWorkflowError(
+            "continue_as_new() was called outside a workflow: it belongs into a function decorated with "
+            "@workflow"
+        )
+    definition = get_workflow(machine.started.workflow)
+    definition.bind(args, kwargs)
+    raise ContinueAsNew(
+        machine.codec.encode_args(args, kwargs, where=definition.name, reach=definition.reach)
+    )
+
+
+def asked_to_continue(error: BaseException | None) -> ContinueAsNew | None:
+    """The request to continue as new, if the function ended by it; a TaskGroup wraps it in a group."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error if isinstance(error, ContinueAsNew) else None
+
+
+def continued(
+    machine: Machine, definition: WorkflowDefinition[Any, Any], asked: ContinueAsNew
+) -> WorkflowContinuedAsNew:
+    """The terminal event of a run that continues as new."""
+    started = machine.started
+    assert started is not None
+    longest = definition.max_duration
+    start = replace(
+        started,
+        args=Raw(asked.encoded),
+        owner=None,
+        idempotency_key=None,
+        python=f"{sys.version_info.major}.{sys.version_info.minor}",
+        workflow_version=definition.version,
+        tags=definition.tags,
+        wake_at=None,
+        deadline=None if longest is None else machine.now + longest,
+        max_recoveries=definition.max_recovery_attempts,
+        continued_from=machine.run_id,
+        first=started.first or machine.run_id,
+        carried=carry_over(machine, asked.encoded),
+    )
+    return WorkflowContinuedAsNew(derive_run_id("continue", machine.run_id, machine.incarnation), start)

@@ -1,0 +1,267 @@
+"""A run in the memory of this process: the machine that replays it, its log, its steps.
+
+What is computed on a state that the log contradicts is thrown away here, and the run rebuilt
+from its log; results of steps that were not recorded yet are kept and delivered again. When
+to do what is `Drive`'s business.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from pyworkflow_core.events import Envelope
+from pyworkflow_core.payloads import (
+    CancellationRequested,
+    ChildWorkflowReleased,
+    ChildWorkflowStarted,
+    DeliveriesMade,
+    HookCreated,
+    Payload,
+    StepCancelled,
+    StepCompleted,
+    StepFailed,
+    StepRetrying,
+    StepStarted,
+)
+from pyworkflow_core.record import RunRecord
+from pyworkflow_core.replay import HookCall, StepCall
+from pyworkflow_core.storage import Claim
+
+from ..config import get_config
+from ..definitions import WorkflowDefinition
+from .beginning import machine_for
+from .engine import Engine
+from .outbox import Debt, Start, debts_of, pay
+from .runlog import RunLog
+from .workshop import Workshop
+
+log = logging.getLogger("pyworkflow")
+
+Key = tuple[str, int]
+
+
+class DrivenRun:
+    """One run in the memory of this process.
+
+    Args:
+        engine: what the process's runs share.
+        definition: the workflow.
+        claim: the lease on the run; for a new run, the one that its first append takes.
+        linger: waits up to this many microseconds stay in memory instead of suspending.
+        adopt: called with the ids of children that this process may drive; None to leave them
+            to workers.
+
+    Attributes:
+        run_id: the run.
+        log: the run's log.
+        error: what the workflow function raised, once the run failed here.
+        stopping: why no new step may begin; empty while the run may go on.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        definition: WorkflowDefinition[Any, Any],
+        claim: Claim,
+        *,
+        linger: int = 0,
+        adopt: Callable[[str], object] | None = None,
+    ) -> None:
+        self.engine = engine
+        self.definition = definition
+        self.run_id = claim.run_id
+        self.log = RunLog(engine, claim)
+        self.error: BaseException | None = None
+        self.stopping = ""
+        self._linger = linger
+        self._adopt = adopt
+        self._machine = machine_for(engine, definition, self.run_id, self.log.incarnation)
+        self._workshop = Workshop(engine, claim.run_id)
+        self._taken: list[Payload] = []
+        self._launches: list[StepCall] = []
+        self._restarts: deque[Key] = deque()
+        self._announce: list[HookCall] = []
+        self._debts: list[Debt] | None = None
+        self._owing = False
+        self._paid = False
+        self._look = False
+        self._idle = False
+        self._given_up = False
+        config = get_config()
+        self._warn_at = config.history_warning or 1 << 62
+        self._most = config.history_limit or 1 << 62
+
+    @property
+    def record(self) -> RunRecord | None:
+        """The run's record after the last durable event; None before the first."""
+        return self.log.record
+
+    # ---- deliveries and commands ---------------------------------------------------
+
+    def _deliver(self, payload: Payload, at: int) -> None:
+        machine = self._machine
+        machine.feed([Envelope(1, at, payload)])
+        if isinstance(payload, StepStarted):
+            self._launches.append(machine.steps[payload.step, payload.ordinal])
+        elif isinstance(payload, ChildWorkflowStarted):
+            self._owing = True
+
+    def _collect_commands(self, payloads: list[Payload]) -> None:
+        machine = self._machine
+        if not machine.pending or machine.outcome is not None:
+            return
+        for call, payload in machine.take_commands(max(self.log.most_events - len(payloads), 1)):
+            payloads.append(payload)
+            if payload.__class__ is StepStarted:
+                self._launches.append(call)  # type: ignore[arg-type]
+            elif payload.__class__ is StepCancelled:
+                self._given_up = True
+            elif payload.__class__ is HookCreated:
+                self._announce.append(call)  # type: ignore[arg-type]
+            elif payload.__class__ in _OWING:
+                self._owing = True
+
+    def _next_delivery(self, at: int) -> Payload | None:
+        report = self._next_report()
+        if report is not None:
+            return report
+        while self._restarts:
+            call = self._machine.steps.get(self._restarts.popleft())
+            if call is not None and call.retry_at is None:
+                return self._machine.next_attempt(call)
+        request = self._workshop.next_request(self._machine.children)
+        if request is not None:
+            return request
+        deadline = self._deadline
+        if deadline is not None and deadline <= at:
+            return CancellationRequested("max_duration exceeded", "max_duration")
+        if self.log.head >= self._most and not self._machine.cancel_requested:
+            return CancellationRequested(f"its history reached {self.log.head} events", "history_limit")
+        return self._machine.next_due(at)
+
+    def _next_report(self) -> Payload | None:
+        reports = self._workshop.reports
+        while reports:
+            report = reports.popleft()
+            if self._is_wanted(report):
+                return report
+            # Nobody waits for it in the state at hand, which a conflict may prove wrong.
+            self._taken.append(report)
+        return None
+
+    def _is_wanted(self, report: Payload) -> bool:
+        assert isinstance(report, (StepCompleted, StepFailed, StepRetrying))
+        call = self._machine.steps.get((report.step, report.ordinal))
+        return call is not None and call.retry_at is None
+
+    @property
+    def _deadline(self) -> int | None:
+        """When the run has to be ended, if nobody asked for that yet."""
+        started = self._machine.started
+        return None if started is None or self._machine.cancel_requested else started.deadline
+
+    def _next_wake(self) -> int | None:
+        wake, deadline = self._machine.next_wake(), self._deadline
+        return wake if deadline is None else deadline if wake is None else min(wake, deadline)
+
+    # ---- the log and the run in memory ---------------------------------------------
+
+    async def _send(self, payloads: list[Payload], at: int, *, release: bool = False) -> bool:
+        """Append; True once durable. After a conflict the run is rebuilt, and the answer is False."""
+        if self._paid:
+            payloads = [DeliveriesMade(), *payloads]
+        if not await self.log.send(payloads, at, release=release):
+            await self._rebuild()
+            return False
+        if self._paid:
+            self._paid = False
+            self._machine.head += 1
+        self._sent(payloads, at)
+        return True
+
+    def _sent(self, payloads: list[Payload], at: int) -> None:
+        """Note what durable events owe to other runs, and whether the log grows long."""
+        if self._owing:
+            self._owing = False
+            if not self.log.ended:
+                owed = debts_of(self.engine, self.run_id, [(at, payload) for payload in payloads])
+                self._debts = [*(self._debts or ()), *owed]
+        if self.log.head >= self._warn_at:
+            self._warn_at = 2 * self.log.head
+            log.warning(
+                "run %s: its history has %d events and ends it at %d: call continue_as_new() before that",
+                self.run_id,
+                self.log.head,
+                self._most,
+            )
+
+    def _find_debts(self, record: RunRecord, history: list[Envelope[Any]]) -> None:
+        """Learn from the log what it still owes."""
+        self._owing = self._paid = False
+        self._debts = None
+        if record.detail.owes:
+            self._debts = debts_of(self.engine, self.run_id, ((e.at, e.data) for e in history))
+
+    async def _pay(self) -> None:
+        """Deliver what the log owes; that it was done goes with the next append."""
+        debts = self._debts or []
+        await self.log.patiently(lambda: pay(self.engine, debts))
+        self._debts = None
+        self._paid = True
+        started = self._machine.started
+        if self._adopt is not None and started is not None:
+            for debt in debts:
+                if not isinstance(debt, Start) or debt.start.queue == started.queue:
+                    self._adopt(debt.run_id)
+
+    async def _rebuild(self) -> None:
+        """Throw the run in memory away and replay the log; unrecorded results are delivered again."""
+        kept = [p for p in self._taken if isinstance(p, (StepCompleted, StepFailed, StepRetrying))]
+        self._workshop.reports.extendleft(reversed(kept))
+        self._taken.clear()
+        self._launches.clear()
+        self._announce.clear()
+        self._restarts.clear()
+        self._idle = False
+        self.error = None
+        record = await self.log.current()
+        history = await self.log.load(record)
+        self.log.check_owner(history[self.log.head :])
+        self._machine.evict()
+        self._machine = machine_for(self.engine, self.definition, self.run_id, self.log.incarnation)
+        self.log.move_to(record)
+        self._machine.feed(history)
+        self._find_debts(record, history)
+        self._workshop.cancel_unwanted(self._machine.steps)
+        # An attempt that is durable, and of which this process lost sight on the way here.
+        self._launches = self._workshop.missing(self._machine.open_steps())
+        self._launch()
+
+    async def _read_tail(self) -> None:
+        tail = await self.log.read_tail()
+        if tail:
+            self._machine.feed(tail)
+        else:
+            await self.log.current()
+
+    def _launch(self) -> None:
+        """Begin what has become durable."""
+        if not self.stopping:
+            self._workshop.begin(self._launches, self._machine.steps)
+        if self._given_up:
+            self._given_up = False
+            self._workshop.cancel_unwanted(self._machine.steps)
+        self._launches.clear()
+        if self._announce:
+            self._workshop.announce(self._announce)
+            self._announce.clear()
+
+    def _drop(self) -> None:
+        self._workshop.drop()
+        self._machine.evict()
+
+
+_OWING = {ChildWorkflowStarted, ChildWorkflowReleased}

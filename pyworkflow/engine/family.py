@@ -1,0 +1,194 @@
+"""The runs that one call of the front door drives in its process: a run, its children, what continues them.
+
+A worker drives what it claims. A program without workers has `start` and `resume` only, and they
+take up whatever of the run's family is due: a child that was just started, the parent that was
+told of its end, the successor of a run that continued as new. Runs of other queues are left to
+the workers of those.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from pyworkflow_core.errors import CodecError, HistoryVersionError, NonDeterminismError, StorageError
+from pyworkflow_core.record import RunRecord
+from pyworkflow_core.storage import Claim
+
+from ..definitions import get_workflow
+from ..errors import WorkflowNotRegisteredError
+from .clock import Alarm
+from .drive import Drive, RunLost
+from .engine import Engine
+from .history import envelopes_of, open_children
+from .outbox import Errand
+
+log = logging.getLogger("pyworkflow")
+
+
+async def drive_for(
+    engine: Engine, claim: Claim, *, linger: int = 0, adopt: Callable[[str], object] | None = None
+) -> Drive | Errand:
+    """The drive of a claimed run; of one that has ended, the errand that its log still owes.
+
+    Raises:
+        WorkflowNotRegisteredError: its workflow is not defined here; the claim is released.
+    """
+    if claim.record.status.is_terminal:
+        return Errand(engine, claim)
+    try:
+        definition = get_workflow(claim.record.workflow)
+    except BaseException:
+        await engine.storage.release(claim)
+        raise
+    return Drive(engine, definition, claim, linger=linger, adopt=adopt)
+
+
+async def claim_one(engine: Engine, run_id: str, now: int | None = None) -> Claim | None:
+    """Claim a run if it is due and nobody has it."""
+    claims = await engine.storage.claim(
+        owner=engine.owner_name,
+        now=engine.clock.now() if now is None else now,
+        lease=engine.settings.lease,
+        run_id=run_id,
+    )
+    return claims[0] if claims else None
+
+
+class Family:
+    """The members of a run's family, as far as they are known here.
+
+    Args:
+        engine: what the process's runs share.
+        queue: runs of this queue are driven here.
+        linger: waits up to this many microseconds stay in memory.
+
+    Attributes:
+        linger: as given.
+        errors: what the functions of runs raised that failed here, by run id.
+    """
+
+    def __init__(self, engine: Engine, queue: str, *, linger: int = 0) -> None:
+        self.errors: dict[str, BaseException] = {}
+        self._engine = engine
+        self._queue = queue
+        self.linger = linger
+        self._members: set[str] = set()
+        self._explored: set[str] = set()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._attendant: asyncio.Task[None] | None = None
+        self._changed: asyncio.Future[None] | None = None
+        self._settling = False
+        self.next_wake: int | None = None
+
+    def adopt(self, run_id: str) -> None:
+        """Drive this run here, too, whenever it is due."""
+        self._members.add(run_id)
+        if self._attendant is None:
+            self._attendant = asyncio.get_running_loop().create_task(self._attend())
+        self._note_change()
+
+    async def settle(self, run_id: str) -> None:
+        """Drive the run and its family until none of them is due.
+
+        Raises:
+            Exception: a process-wide trouble that one of the drives met.
+        """
+        self.adopt(run_id)
+        self._settling = True
+        assert self._attendant is not None
+        try:
+            await self._attendant
+        finally:
+            self._attendant, self._settling = None, False
+
+    async def close(self) -> None:
+        """Stop what is under way; each run is left in good order."""
+        tasks = [*self._tasks.values(), *([] if self._attendant is None else [self._attendant])]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self._attendant = None
+
+    async def _attend(self) -> None:
+        while True:
+            await self._begin_due()
+            if self._settling and not self._tasks:
+                return
+            await self._pause(self.next_wake)
+            for run_id in [run_id for run_id, task in self._tasks.items() if task.done()]:
+                self._tasks.pop(run_id).result()
+
+    async def _begin_due(self) -> None:
+        """Take up the members that are due, and learn when the next one is."""
+        engine = self._engine
+        self.next_wake = None
+        unseen = self._members - self._tasks.keys()
+        while unseen:
+            run_id = unseen.pop()
+            record = await engine.storage.get(run_id)
+            unseen |= await self._relatives(run_id, record) - self._tasks.keys()
+            if run_id not in self._members or record is None or record.wake_at is None:
+                continue
+            if record.wake_at > engine.clock.now():
+                self.next_wake = min(self.next_wake or record.wake_at, record.wake_at)
+                continue
+            claim = await claim_one(engine, run_id)
+            if claim is not None:
+                task = asyncio.get_running_loop().create_task(self._drive(claim), name=run_id)
+                self._tasks[run_id] = task
+                task.add_done_callback(lambda _: self._note_change())
+
+    async def _relatives(self, run_id: str, record: RunRecord | None) -> set[str]:
+        """Members that became known by looking at this one, which is one no longer if it is done."""
+        if record is None or (record.queue != self._queue and not record.status.is_terminal):
+            self._members.discard(run_id)
+            return set()
+        detail, found = record.detail, set()
+        if detail.children and run_id not in self._explored:
+            self._explored.add(run_id)
+            history = envelopes_of(await self._engine.storage.read(run_id, limit=record.head))
+            found |= set(open_children(history))
+        if detail.continued_to is not None:
+            found.add(detail.continued_to)
+        if record.status.is_terminal and not detail.owes:
+            self._members.discard(run_id)
+        self._members |= found
+        return found
+
+    async def _drive(self, claim: Claim) -> None:
+        run_id = claim.run_id
+        try:
+            drive = await drive_for(self._engine, claim, linger=self.linger, adopt=self.adopt)
+            await drive.run()
+        except RunLost:
+            return
+        except (NonDeterminismError, HistoryVersionError, CodecError, WorkflowNotRegisteredError) as error:
+            log.error("run %s cannot be driven here and stays as it is: %s", run_id, error)
+            self._members.discard(run_id)
+        except StorageError as error:
+            log.warning("run %s was left as its log has it: %s", run_id, error)
+            self._members.discard(run_id)
+        else:
+            if drive.error is not None:
+                self.errors[run_id] = drive.error
+
+    def _note_change(self) -> None:
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
+
+    async def _pause(self, wake: int | None) -> None:
+        if any(task.done() for task in self._tasks.values()):
+            return
+        self._changed = asyncio.get_running_loop().create_future()
+        alarm: Alarm | None = None
+        if wake is not None:
+            alarm = self._engine.clock.call_at(wake, self._note_change)
+        try:
+            await self._changed
+        finally:
+            self._changed = None
+            if alarm is not None:
+                alarm.cancel()

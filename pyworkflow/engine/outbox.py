@@ -1,0 +1,245 @@
+"""The outbox: what a run's log owes to other runs, and paying it.
+
+A log owes a child its beginning, a child that is no longer wanted the request to stop, a parent
+the news of the end, a successor its beginning. What is owed follows from the log alone; a run
+that owes stays due, ended or not, until `deliveries_made` is in its log. Every delivery may be
+made twice: ids are derived, runs that exist are not created again, a parent takes the news of
+an end once. A recipient that is missing or has ended counts as told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from pyworkflow_core.errors import StorageError
+from pyworkflow_core.payloads import (
+    CancellationRequested,
+    ChildWorkflowCancelled,
+    ChildWorkflowCompleted,
+    ChildWorkflowFailed,
+    ChildWorkflowReleased,
+    ChildWorkflowStarted,
+    DeliveriesMade,
+    Payload,
+    WorkflowCancelled,
+    WorkflowCompleted,
+    WorkflowContinuedAsNew,
+    WorkflowFailed,
+    WorkflowInterrupted,
+    WorkflowStarted,
+)
+from pyworkflow_core.record import RunRecord, RunStatus
+from pyworkflow_core.replay import ChildEnd
+from pyworkflow_core.storage import Claim, LeaseChange
+
+from ..errors import WorkflowInterruptedError
+from .engine import Engine
+from .history import envelopes_of
+from .outside import append_outside, create, end_of_chain
+
+log = logging.getLogger("pyworkflow")
+
+_AT_ONCE = 100
+
+
+class Start(Struct, frozen=True):
+    """A run is to be created: a child, or the successor of a run that continues as new."""
+
+    run_id: str
+    start: WorkflowStarted
+
+
+class Stop(Struct, frozen=True):
+    """A child is to be asked to stop."""
+
+    run_id: str
+    reason: str | None
+
+
+class Tell(Struct, frozen=True):
+    """A parent is to be told that its child has ended: with `payload`, at the time `at`."""
+
+    run_id: str
+    payload: Payload
+    at: int
+
+
+Debt = Start | Stop | Tell
+
+
+def debts_of(engine: Engine, run_id: str, history: Iterable[tuple[int, Any]]) -> list[Debt]:
+    """What a log owes, by its events as (time, payload), oldest first; see the module.
+
+    A part of a log gives what that part owes, as far as it does not end.
+    """
+    debts: list[Debt] = []
+    children: dict[str, bool] = {}
+    started: WorkflowStarted | None = None
+    for at, payload in history:
+        match payload:
+            case WorkflowStarted():
+                started = payload
+                carried = payload.carried.children if payload.carried is not None else ()
+                children = {child.run_id: child.abandon for child in carried if child.status == "open"}
+            case ChildWorkflowStarted():
+                children[payload.run_id] = payload.abandon
+                debts.append(Start(payload.run_id, payload.start))
+            case ChildWorkflowReleased(stop=True):
+                debts.append(Stop(payload.run_id, payload.reason))
+            case ChildWorkflowCompleted() | ChildWorkflowFailed() | ChildWorkflowCancelled():
+                children.pop(payload.run_id, None)
+            case DeliveriesMade():
+                debts.clear()
+            case WorkflowContinuedAsNew():
+                debts.append(Start(payload.run_id, payload.start))
+            case WorkflowCompleted() | WorkflowFailed() | WorkflowCancelled() | WorkflowInterrupted():
+                reason = f"the parent run {run_id} has ended"
+                debts += [Stop(child, reason) for child, abandon in children.items() if not abandon]
+                if started is not None and started.parent is not None:
+                    # The parent knows its child by the first run of the child's chain.
+                    known = started.workflow, started.first or run_id
+                    news = news_of(engine, known, run_id, payload)
+                    debts.append(Tell(started.parent, news, at))
+    return debts
+
+
+def news_of(engine: Engine, known: tuple[str, str], run_id: str, end: Payload) -> ChildEnd:
+    """What a parent is told of the end of a child.
+
+    Args:
+        engine: whose codec writes.
+        known: the child's workflow, and the run id by which the parent knows it.
+        run_id: the run that ended.
+        end: its terminal event.
+    """
+    match end:
+        case WorkflowCompleted():
+            return ChildWorkflowCompleted(*known, end.result)
+        case WorkflowFailed():
+            return ChildWorkflowFailed(*known, end.error)
+        case WorkflowInterrupted():
+            error = WorkflowInterruptedError(f"run {run_id!r} was interrupted: {end.reason}")
+            return ChildWorkflowFailed(*known, Raw(engine.codec.encode_error(error)))
+    assert isinstance(end, WorkflowCancelled)
+    return ChildWorkflowCancelled(*known, end.reason)
+
+
+async def pay(engine: Engine, debts: list[Debt]) -> None:
+    """Make deliveries: beginnings first, so that what is begun and stopped at once is stopped.
+
+    Raises:
+        StorageError: the storage cannot be used; what was delivered is delivered again then.
+    """
+    for kind in (Start, Stop, Tell):
+        due = [debt for debt in debts if isinstance(debt, kind)]
+        for first in range(0, len(due), _AT_ONCE):
+            await asyncio.gather(*(_deliver(engine, debt) for debt in due[first : first + _AT_ONCE]))
+
+
+async def _deliver(engine: Engine, debt: Debt) -> None:
+    match debt:
+        case Start():
+            await create(engine, debt.run_id, debt.start)
+        case Stop():
+            await _stop(engine, debt)
+        case Tell():
+            await _tell(engine, debt)
+
+
+async def _stop(engine: Engine, debt: Stop) -> None:
+    while True:
+        record = await end_of_chain(engine, debt.run_id)
+        if record is None or record.status.is_terminal or record.detail.cancel_requested:
+            return
+        payloads: list[Payload] = [CancellationRequested(debt.reason, "parent")]
+        if has_run_no_code(record):
+            payloads.append(WorkflowCancelled(debt.reason))
+        if await append_outside(engine, record, payloads):
+            if len(payloads) > 1:
+                await run_errand(engine, record.run_id)
+            return
+
+
+async def run_errand(engine: Engine, run_id: str) -> None:
+    """Let a run that was ended here pay at once what it owes."""
+    now, lease = engine.clock.now(), engine.settings.lease
+    for claim in await engine.storage.claim(owner=engine.owner_name, now=now, lease=lease, run_id=run_id):
+        await Errand(engine, claim).run()
+
+
+async def _tell(engine: Engine, debt: Tell) -> None:
+    payload = debt.payload
+    # Two who tell the same at the same place of the parent's log make one event of it.
+    digest = hashlib.blake2b(msgspec.json.encode((str(payload.TYPE), payload)), digest_size=8).hexdigest()
+    while True:
+        record = await end_of_chain(engine, debt.run_id)
+        if record is None or record.status.is_terminal:
+            return
+        at = max(record.updated_at, debt.at)
+        if await append_outside(engine, record, [payload], at=at, ids=[digest]):
+            return
+
+
+def has_run_no_code(record: RunRecord) -> bool:
+    """Whether there is nothing to clean up when the run is cancelled."""
+    return record.status is RunStatus.PENDING and record.detail.continued_from is None
+
+
+class Errand:
+    """Pays what a run owes that has ended. It stands where a drive stands for a run that goes on.
+
+    Args:
+        engine: what the process's runs share.
+        claim: the lease on the run.
+
+    Attributes:
+        run_id: the run.
+        record: the run's record.
+        error: None: nothing of the run is executed.
+        replay_retry: as a drive's; of no use here.
+    """
+
+    def __init__(self, engine: Engine, claim: Claim) -> None:
+        self.run_id = claim.run_id
+        self.record: RunRecord | None = claim.record
+        self.error: BaseException | None = None
+        self.replay_retry = 0
+        self._engine = engine
+        self._claim = claim
+
+    async def run(self) -> None:
+        """Deliver, and record that in the log.
+
+        Raises:
+            StorageError: the storage cannot be used; the run stays due.
+        """
+        engine, storage = self._engine, self._engine.storage
+        try:
+            while True:
+                record = self.record = await storage.get(self.run_id)
+                if record is None or record.incarnation != self._claim.record.incarnation:
+                    return
+                if not record.status.is_terminal or not record.detail.owes:
+                    await storage.release(self._claim)
+                    return
+                history = envelopes_of(await storage.read(self.run_id, limit=record.head))
+                await pay(engine, debts_of(engine, self.run_id, ((e.at, e.data) for e in history)))
+                lease = LeaseChange(self._claim.token, self._claim.owner, None)
+                if await append_outside(engine, record, [DeliveriesMade()], lease=lease):
+                    self.record = await storage.get(self.run_id)
+                    return
+        except StorageError:
+            raise
+        except BaseException:
+            await storage.release(self._claim)  # whoever comes next need not wait for its end
+            raise
+
+    def stop(self, reason: str) -> None:
+        """Nothing: it ends soon by itself."""

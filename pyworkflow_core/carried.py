@@ -1,0 +1,57 @@
+"""What a run that continues as new hands on to its successor: part of its first event."""
+
+from __future__ import annotations
+
+from msgspec import Raw, Struct
+
+
+class CarriedHook(Struct, frozen=True, gc=False, omit_defaults=True):
+    """A hook that a run had when it continued as new: its token still works.
+
+    Attributes:
+        hook: the hook's name.
+        ordinal: the how-manieth hook of that name it is for the run that goes on.
+        token: the secret that lets somebody answer.
+        answer: the encoded answer, if one was recorded that the code had not taken.
+    """
+
+    hook: str
+    ordinal: int
+    token: str
+    answer: Raw | None = None
+
+
+class CarriedChild(Struct, frozen=True, gc=False, omit_defaults=True):
+    """A child that a run had when it continued as new.
+
+    Attributes:
+        child: the child's workflow.
+        run_id: the child's first run.
+        abandon: whether the parent's end leaves it alone.
+        result: the encoded result of one that has completed.
+        error: the encoded exception of one that has failed.
+        reason: why it was cancelled.
+        status: ``open``, ``completed``, ``failed`` or ``cancelled``.
+    """
+
+    child: str
+    run_id: str
+    abandon: bool = False
+    result: Raw | None = None
+    error: Raw | None = None
+    reason: str | None = None
+    status: str = "open"
+
+
+class Carried(Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a run takes over from the one that it continues.
+
+    Attributes:
+        hooks: hooks that were open, or whose answers the code had not taken.
+        children: children that are not done with.
+        cancel: a cancellation request that had not been delivered: its reason and its source.
+    """
+
+    hooks: tuple[CarriedHook, ...] = ()
+    children: tuple[CarriedChild, ...] = ()
+    cancel: tuple[str | None, str] | None = None
