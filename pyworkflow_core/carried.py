@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from msgspec import Raw, Struct
 
+NO_RAW = Raw(b"")
+
 
 class CarriedHook(Struct, frozen=True, gc=False, omit_defaults=True):
     """A hook that a run had when it continued as new: its token still works.
@@ -12,13 +14,13 @@ class CarriedHook(Struct, frozen=True, gc=False, omit_defaults=True):
         hook: the hook's name.
         ordinal: the how-manieth hook of that name it is for the run that goes on.
         token: the secret that lets somebody answer.
-        answer: the encoded answer, if one was recorded that the code had not taken.
+        answer: the encoded answer, if one was recorded that the code had not taken; otherwise empty.
     """
 
     hook: str
     ordinal: int
     token: str
-    answer: Raw | None = None
+    answer: Raw = NO_RAW
 
 
 class CarriedChild(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -37,8 +39,8 @@ class CarriedChild(Struct, frozen=True, gc=False, omit_defaults=True):
     child: str
     run_id: str
     abandon: bool = False
-    result: Raw | None = None
-    error: Raw | None = None
+    result: Raw = NO_RAW
+    error: Raw = NO_RAW
     reason: str | None = None
     status: str = "open"
 

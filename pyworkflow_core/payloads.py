@@ -13,9 +13,7 @@ from typing import ClassVar
 
 from msgspec import Raw, Struct
 
-from .carried import Carried
-
-NO_RAW = Raw(b"")
+from .carried import NO_RAW, Carried
 
 
 class EventType(StrEnum):

@@ -123,18 +123,15 @@ async def resume(run_id: str, *, storage: StorageBackend | str | None = None) ->
         await _take_up(engine, claim, family)
     elif record.detail.children:
         await _settle(family, record.run_id)
-    else:
-        now = engine.clock.now()
-        record = await record_of(engine, run_id)
-        if record.status.is_terminal:
-            return await result_of(engine, record)
+    now = engine.clock.now()
+    record = await record_of(engine, run_id)
+    if claim is None and not record.status.is_terminal:
         if record.wake_at is not None and record.wake_at <= now:
             raise WorkflowAlreadyRunningError(
                 f"run {run_id!r} is held by another process, or was until it died; try again when its "
                 f"lease of {engine.settings.lease / 1e6:g} s has ended"
             )
         return None
-    record = await record_of(engine, run_id)
     failed = family.errors.get(record.run_id)
     if failed is not None and record.status.is_terminal:
         raise noted(failed, record.run_id)

@@ -63,8 +63,9 @@ class Drive(DrivenRun):
         try:
             self._machine.feed([Envelope(1, at, started)])
             payloads: list[Payload] = [started]
-            if value_bytes(started) < self.log.room:
-                self._collect_commands(payloads)
+            room = self.log.room - value_bytes(started)
+            if room > 0:
+                self._collect_commands(payloads, room)
             self._end(payloads)
             created = await self.log.send(payloads, at)
         finally:
@@ -211,8 +212,8 @@ class Drive(DrivenRun):
             if self.log.conflicts >= 2 and await self._deliver_carefully(at):
                 return True
         payloads: list[Payload] = []
-        self._collect_commands(payloads)
         room = self.log.room
+        self._collect_commands(payloads, room)
         while self._has_room(payloads, room) and not machine.pending and machine.outcome is None:
             payload = self._next_delivery(at)
             if payload is None:
@@ -222,7 +223,7 @@ class Drive(DrivenRun):
             payloads.append(payload)
             self._deliver(payload, at)
             if room > 0:
-                self._collect_commands(payloads)
+                self._collect_commands(payloads, room)
         self._end(payloads)
         if not payloads:
             return False
@@ -254,7 +255,7 @@ class Drive(DrivenRun):
         machine = self._machine
         at = max(self.engine.clock.now(), machine.now)
         payloads: list[Payload] = []
-        self._collect_commands(payloads)
+        self._collect_commands(payloads, self.log.room)
         can_be_told = not machine.pending and machine.outcome is None and self._is_wanted(report)
         if can_be_told and await self.log.send([*payloads, report], at, within=turn):
             self._sent(payloads, at)
@@ -298,10 +299,11 @@ class Drive(DrivenRun):
         try:
             if self.log.is_sending and not await self._settle():
                 return
-            while self.log.record is not None and not await self._record_and_suspend(reason):
-                pass
             if self.log.ended:
                 await self.log.release()  # what it owes is for others to deliver
+                return
+            while self.log.record is not None and not await self._record_and_suspend(reason):
+                pass
         except (StorageError, NonDeterminismError, RunLost) as error:
             log.warning(
                 "run %s: could not be suspended (%s); it is taken up when its lease ends", self.run_id, error
@@ -341,6 +343,8 @@ class Drive(DrivenRun):
         if not await self._send(payloads, at, release=left):
             return False
         self._taken.clear()
+        if not left and self.log.ended:
+            await self.log.release()  # what it owes is for others to deliver
         return left or self.log.ended
 
     async def _give_back(self, error: Exception) -> None:

@@ -109,11 +109,12 @@ class DrivenRun:
         elif isinstance(payload, ChildWorkflowStarted):
             self._owing = True
 
-    def _collect_commands(self, payloads: list[Payload]) -> None:
+    def _collect_commands(self, payloads: list[Payload], room: int) -> None:
+        """Add commands that the code issued; `room` is left for the arguments of children."""
         machine = self._machine
         if not machine.pending or machine.outcome is not None:
             return
-        for call, payload in machine.take_commands(max(self.log.most_events - len(payloads), 1)):
+        for call, payload in machine.take_commands(max(self.log.most_events - len(payloads), 1), room):
             payloads.append(payload)
             if payload.__class__ is StepStarted:
                 self._launches.append(call)  # type: ignore[arg-type]
@@ -264,4 +265,4 @@ class DrivenRun:
         self._machine.evict()
 
 
-_OWING = {ChildWorkflowStarted, ChildWorkflowReleased}
+_OWING: set[type[Payload]] = {ChildWorkflowStarted, ChildWorkflowReleased}

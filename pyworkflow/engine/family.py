@@ -74,7 +74,9 @@ class Family:
         self._engine = engine
         self._queue = queue
         self.linger = linger
+        self._root = ""
         self._members: set[str] = set()
+        self._left: set[str] = set()
         self._explored: set[str] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._attendant: asyncio.Task[None] | None = None
@@ -84,7 +86,8 @@ class Family:
 
     def adopt(self, run_id: str) -> None:
         """Drive this run here, too, whenever it is due."""
-        self._members.add(run_id)
+        if run_id not in self._left:
+            self._members.add(run_id)
         if self._attendant is None:
             self._attendant = asyncio.get_running_loop().create_task(self._attend())
         self._note_change()
@@ -93,8 +96,11 @@ class Family:
         """Drive the run and its family until none of them is due.
 
         Raises:
-            Exception: a process-wide trouble that one of the drives met.
+            NonDeterminismError: the run's code no longer matches its history; that of another
+                member is logged.
+            StorageError: the storage cannot be used.
         """
+        self._root = run_id
         self.adopt(run_id)
         self._settling = True
         assert self._attendant is not None
@@ -155,6 +161,7 @@ class Family:
             found.add(detail.continued_to)
         if record.status.is_terminal and not detail.owes:
             self._members.discard(run_id)
+        found -= self._left
         self._members |= found
         return found
 
@@ -165,15 +172,20 @@ class Family:
             await drive.run()
         except RunLost:
             return
-        except (NonDeterminismError, HistoryVersionError, CodecError, WorkflowNotRegisteredError) as error:
-            log.error("run %s cannot be driven here and stays as it is: %s", run_id, error)
-            self._members.discard(run_id)
-        except StorageError as error:
-            log.warning("run %s was left as its log has it: %s", run_id, error)
-            self._members.discard(run_id)
+        except WorkflowNotRegisteredError:
+            self._leave(run_id)  # somebody else's code: it is for them
+        except (NonDeterminismError, HistoryVersionError, CodecError, StorageError) as error:
+            if run_id == self._root:
+                raise
+            log.error("run %s cannot be driven here and stays as its log has it: %s", run_id, error)
+            self._leave(run_id)
         else:
             if drive.error is not None:
                 self.errors[run_id] = drive.error
+
+    def _leave(self, run_id: str) -> None:
+        self._members.discard(run_id)
+        self._left.add(run_id)
 
     def _note_change(self) -> None:
         if self._changed is not None and not self._changed.done():

@@ -86,7 +86,7 @@ def hooks_of(history: list[Envelope[Any]]) -> dict[tuple[str, int], HookState]:
         if cls is WorkflowStarted and payload.carried is not None:
             for hook in payload.carried.hooks:
                 there = HookCreated(hook.hook, hook.ordinal, hook.token)
-                status = "open" if hook.answer is None else "received"
+                status = "received" if len(hook.answer) else "open"
                 found[hook.hook, hook.ordinal] = HookState(there, status)
         elif cls is HookCreated:
             early = found.get((payload.hook, payload.ordinal))

@@ -100,7 +100,8 @@ def debts_of(engine: Engine, run_id: str, history: Iterable[tuple[int, Any]]) ->
             case WorkflowContinuedAsNew():
                 debts.append(Start(payload.run_id, payload.start))
             case WorkflowCompleted() | WorkflowFailed() | WorkflowCancelled() | WorkflowInterrupted():
-                reason = f"the parent run {run_id} has ended"
+                reason = payload.reason if isinstance(payload, WorkflowCancelled) else None
+                reason = reason or f"the parent run {run_id} has ended"
                 debts += [Stop(child, reason) for child, abandon in children.items() if not abandon]
                 if started is not None and started.parent is not None:
                     # The parent knows its child by the first run of the child's chain.

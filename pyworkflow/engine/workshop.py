@@ -78,6 +78,8 @@ class Workshop:
 
     def grant(self, children: Mapping[str, Child]) -> None:
         """Let steps go on whose children are durable and there."""
+        if not self._requests:
+            return
         for run_id in [run_id for run_id in self._requests if run_id in children]:
             for granted in self._requests.pop(run_id)[1]:
                 if not granted.done():

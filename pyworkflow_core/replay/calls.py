@@ -82,6 +82,7 @@ class Call(asyncio.Future[Any]):
     __slots__ = ("begun", "machine", "name", "order", "ordinal", "recorded", "settled", "site")
 
     KIND = "call"
+    weight = 0  # bytes that its command's event takes beyond the usual
 
     def __init__(self, machine: Machine, name: str, ordinal: int, site: Site | None) -> None:
         self.machine = machine

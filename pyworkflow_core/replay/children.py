@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..carried import CarriedChild
+from ..carried import NO_RAW, CarriedChild
 from ..errors import CancellationError
 from ..events import Envelope
 from ..payloads import (
-    NO_RAW,
     ChildWorkflowCancelled,
     ChildWorkflowCompleted,
     ChildWorkflowFailed,
@@ -71,8 +70,8 @@ class Child:
             self.name,
             self.run_id,
             self.abandon,
-            how.result if isinstance(how, ChildWorkflowCompleted) else None,
-            how.error if isinstance(how, ChildWorkflowFailed) else None,
+            how.result if isinstance(how, ChildWorkflowCompleted) else NO_RAW,
+            how.error if isinstance(how, ChildWorkflowFailed) else NO_RAW,
             how.reason if isinstance(how, ChildWorkflowCancelled) else None,
             _STATUS[how.__class__],
         )
@@ -91,9 +90,9 @@ def child_of(carried: CarriedChild) -> Child:
     child = Child(carried.child, carried.run_id, abandon=carried.abandon)
     match carried.status:
         case "completed":
-            child.ended = ChildWorkflowCompleted(carried.child, carried.run_id, carried.result or NO_RAW)
+            child.ended = ChildWorkflowCompleted(carried.child, carried.run_id, carried.result)
         case "failed":
-            child.ended = ChildWorkflowFailed(carried.child, carried.run_id, carried.error or NO_RAW)
+            child.ended = ChildWorkflowFailed(carried.child, carried.run_id, carried.error)
         case "cancelled":
             child.ended = ChildWorkflowCancelled(carried.child, carried.run_id, carried.reason)
     return child
@@ -131,6 +130,11 @@ class ChildCall(Call):
         self.abandon = abandon
         self.handle = None if make_handle is None else make_handle(self.run_id)
         self.revive = revive
+
+    @property
+    def weight(self) -> int:  # type: ignore[override]
+        """Bytes of the arguments, which the command's event holds."""
+        return len(self.start.args)
 
     def issue(self) -> None:
         """Become a command, the first time; a handle is there at once."""

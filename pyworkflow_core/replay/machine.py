@@ -182,15 +182,17 @@ class Machine:
         """Events fed together with this one, and behind it."""
         return self.history[self.pos :]
 
-    def take_commands(self, limit: int | None = None) -> list[tuple[Call, Payload]]:
+    def take_commands(self, limit: int | None = None, room: int = 1 << 62) -> list[tuple[Call, Payload]]:
         """The pending commands as events to append, oldest first; they count as recorded.
 
         Args:
             limit: how many at most; the rest stays pending.
+            room: bytes for the arguments of children; the one that exceeds it is the last.
         """
         taken: list[tuple[Call, Payload]] = []
-        while self.pending and (limit is None or len(taken) < limit):
+        while self.pending and (limit is None or len(taken) < limit) and room > 0:
             call, given_up = self.pending.popleft()
+            room -= call.weight
             payload = call.cancelled_payload() if given_up else call.started()
             self._record(call, given_up, payload)
             self.head += 1

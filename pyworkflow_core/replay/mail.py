@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Raw
 
-from ..carried import Carried, CarriedHook
+from ..carried import NO_RAW, Carried, CarriedHook
 from ..events import Envelope
 from ..payloads import HookExpired, HookReceived
 from .calls import HookCall
@@ -37,7 +37,7 @@ class Mail:
         for hook in hooks:
             key = (hook.hook, hook.ordinal)
             self._tokens[key] = hook.token
-            if hook.answer is not None:
+            if len(hook.answer):
                 self._early[key] = hook.answer
 
     def token(self, name: str, ordinal: int) -> str:
@@ -74,10 +74,10 @@ class Mail:
 
     def carried(self, hooks: dict[Key, HookCall]) -> tuple[CarriedHook, ...]:
         """What a successor takes over: hooks still to come, open ones, answers not taken; numbered anew."""
-        found: dict[Key, tuple[str, Raw | None]] = {key: (call.token, None) for key, call in hooks.items()}
+        found: dict[Key, tuple[str, Raw]] = {key: (call.token, NO_RAW) for key, call in hooks.items()}
         found.update(self._untaken)
         for key, token in self._tokens.items():
-            found[key] = (token, self._early.get(key))
+            found[key] = (token, self._early.get(key, NO_RAW))
         ordinals: dict[str, int] = {}
         carried = []
         for name, ordinal in sorted(found):

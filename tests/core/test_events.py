@@ -11,6 +11,7 @@ import pytest
 from msgspec import Raw
 
 from pyworkflow_core import events
+from pyworkflow_core.carried import Carried, CarriedChild, CarriedHook
 from pyworkflow_core.codec import default_codec
 from pyworkflow_core.errors import MalformedValueError
 from pyworkflow_core.events import (
@@ -24,7 +25,14 @@ from pyworkflow_core.events import (
     register_upcaster,
     to_micros,
 )
-from pyworkflow_core.payloads import PAYLOAD_CLASSES, EventType, Payload, StepCompleted, StepStarted
+from pyworkflow_core.payloads import (
+    PAYLOAD_CLASSES,
+    EventType,
+    Payload,
+    StepCompleted,
+    StepStarted,
+    WorkflowStarted,
+)
 
 AT = 1_763_820_000_123_456
 
@@ -40,6 +48,15 @@ def sample(cls: type[Payload]) -> Payload:
         tuple[str, ...]: ("a", "b"),
         dict[str, str]: {"tenant": "acme"},
         bool: True,
+        WorkflowStarted: WorkflowStarted("flow", Raw(b"[[1],{}]")),
+        Carried | None: Carried(
+            (CarriedHook("ask", 1, "secret"), CarriedHook("ask", 2, "other", Raw(b'"yes"'))),
+            (
+                CarriedChild("flow", "run_1"),
+                CarriedChild("flow", "run_2", True, Raw(b"7"), status="completed"),
+            ),
+            (None, "user"),
+        ),
     }
     return cls(**{field.name: values[field.type] for field in msgspec.structs.fields(cls)})
 
@@ -56,7 +73,8 @@ def test_a_payload_of_each_type_comes_back_as_it_went(cls: type[Payload]) -> Non
 
 def _fewest(cls: type[Payload]) -> Payload:
     needed = [f for f in msgspec.structs.fields(cls) if f.required]
-    return cls(**{f.name: 7 if f.type is int else "text" for f in needed})
+    values: dict[Any, Any] = {int: 7, str: "text", WorkflowStarted: WorkflowStarted("flow")}
+    return cls(**{f.name: values[f.type] for f in needed})
 
 
 def test_each_event_type_has_exactly_one_payload_class() -> None:

@@ -11,6 +11,7 @@ from storage_wrappers import append_from_outside
 
 from pyworkflow.definitions import WorkflowDefinition, get_workflow
 from pyworkflow.engine.clock import VirtualClock
+from pyworkflow.engine.continuing import ContinueAsNew
 from pyworkflow.engine.control import drive_for
 from pyworkflow.engine.drive import RunLost
 from pyworkflow.engine.engine import Engine, Settings, use_engine
@@ -20,11 +21,13 @@ from pyworkflow_core.events import Envelope, Event
 from pyworkflow_core.ids import IdSource
 from pyworkflow_core.payloads import (
     CancellationRequested,
+    DeliveriesMade,
     HookReceived,
     StepCompleted,
     StepStarted,
     WorkflowCancelled,
     WorkflowCompleted,
+    WorkflowContinuedAsNew,
     WorkflowFailed,
     WorkflowStarted,
 )
@@ -120,23 +123,31 @@ def check_log(events: list[Event], record: RunRecord) -> None:
     history = envelopes_of(events)
     completed = [(e.data.step, e.data.ordinal) for e in history if isinstance(e.data, StepCompleted)]
     assert len(set(completed)) == len(completed), "a completion was recorded twice"
-    ended = [e for e in history if isinstance(e.data, (WorkflowCompleted, WorkflowFailed, WorkflowCancelled))]
+    ends = (WorkflowCompleted, WorkflowFailed, WorkflowCancelled, WorkflowContinuedAsNew)
+    ended = [e for e in history if isinstance(e.data, ends)]
     assert len(ended) == record.status.is_terminal
 
 
-def machine_of(run_id: str, definition: WorkflowDefinition[Any, Any]) -> Machine:
+def machine_of(run_id: str, definition: WorkflowDefinition[Any, Any], incarnation: str = "") -> Machine:
     """A fresh machine for a run."""
 
     async def main(started: WorkflowStarted) -> Any:
         args, kwargs = default_codec.decode_args(started.args, reach=definition.reach)
         return await definition.func(*args, **kwargs)
 
-    return Machine(run_id, main)
+    return Machine(run_id, main, incarnation=incarnation)
 
 
-def replay(history: list[Envelope[Any]], *, one_by_one: bool = False) -> tuple[str, Any]:
-    """How a fresh machine ends over this log: ``completed``, ``failed`` or ``cancelled``, and with what."""
-    machine = machine_of("replayed", get_workflow(history[0].data.workflow))
+def replay(
+    history: list[Envelope[Any]], *, one_by_one: bool = False, run: RunRecord | None = None
+) -> tuple[str, Any]:
+    """How a fresh machine ends over this log, and with what.
+
+    ``completed``, ``failed``, ``cancelled`` or ``continued``. Give the `run` where it has children: their
+    ids follow from it.
+    """
+    of = ("replayed", "") if run is None else (run.run_id, run.incarnation)
+    machine = machine_of(of[0], get_workflow(history[0].data.workflow), of[1])
     try:
         for part in [[e] for e in history] if one_by_one else [history]:
             machine.feed(part)
@@ -145,6 +156,8 @@ def replay(history: list[Envelope[Any]], *, one_by_one: bool = False) -> tuple[s
         assert outcome is not None
         if outcome.cancelled:
             return "cancelled", None
+        if isinstance(outcome.error, ContinueAsNew):
+            return "continued", outcome.error.encoded
         if outcome.error is not None:
             return "failed", _error(default_codec.encode_error(outcome.error))
         return "completed", default_codec.encode(outcome.value)
@@ -160,7 +173,9 @@ def _error(body: bytes) -> str:
 
 def recorded(history: list[Envelope[Any]]) -> tuple[str, Any]:
     """How the log says that the run ended."""
-    last = history[-1].data
+    last = next(e.data for e in reversed(history) if not isinstance(e.data, DeliveriesMade))
+    if isinstance(last, WorkflowContinuedAsNew):
+        return "continued", bytes(last.start.args)
     if isinstance(last, WorkflowCompleted):
         return "completed", bytes(last.result)
     if isinstance(last, WorkflowFailed):
