@@ -276,7 +276,7 @@ class Drive(DrivenRun):
 
     def _end(self, payloads: list[Payload]) -> None:
         """Add the terminal event once the function ended, or leave it for an append of its own."""
-        if self._machine.outcome is not None:
+        if self._machine.outcome is not None and not self._machine.pending:
             limit = self.engine.storage.limits.event_bytes
             ending, self.error = ending_of(self._machine, self.definition, self.engine.codec, limit)
             if not payloads or self.log.fits([*payloads, ending]):
@@ -338,6 +338,8 @@ class Drive(DrivenRun):
             self._taken.append(report)
             payloads.append(report)
             machine.feed([Envelope(1, at, report)])
+        if machine.outcome is not None:
+            self._collect_commands(payloads, room)
         self._end(payloads)
         left = isinstance(payloads[-1], WorkflowSuspended)
         if not await self._send(payloads, at, release=left):

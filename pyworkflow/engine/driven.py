@@ -112,7 +112,7 @@ class DrivenRun:
     def _collect_commands(self, payloads: list[Payload], room: int) -> None:
         """Add commands that the code issued; `room` is left for the arguments of children."""
         machine = self._machine
-        if not machine.pending or machine.outcome is not None:
+        if not machine.pending:
             return
         for call, payload in machine.take_commands(max(self.log.most_events - len(payloads), 1), room):
             payloads.append(payload)

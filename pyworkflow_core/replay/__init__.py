@@ -5,8 +5,9 @@ history, and after that one event at a time; it answers with the commands that t
 issued. The same code over the same events makes the same commands, live as in replay.
 """
 
-from .calls import Call, HookCall, SleepCall, StepCall
+from .calls import Call, SleepCall, StepCall
 from .children import Child, ChildCall, ChildEnd, ReleaseCall, wait_for_end
+from .hooks import HookCall
 from .loop import WorkflowLoop, current_machine
 from .machine import Machine
 from .outcome import Outcome

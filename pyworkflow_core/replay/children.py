@@ -132,6 +132,11 @@ class ChildCall(Call):
         self.revive = revive
 
     @property
+    def is_done_at_once(self) -> bool:  # type: ignore[override]
+        """Whether the code has its handle and goes on."""
+        return self.handle is not None
+
+    @property
     def weight(self) -> int:  # type: ignore[override]
         """Bytes of the arguments, which the command's event holds."""
         return len(self.start.args)
@@ -175,6 +180,7 @@ class ReleaseCall(Call):
     __slots__ = ("reason", "run_id")
 
     KIND = "cancelling of child"
+    is_done_at_once = True
 
     def __init__(self, machine: Machine, child: Child, reason: str | None, site: Site | None) -> None:
         super().__init__(machine, child.name, 1, site)

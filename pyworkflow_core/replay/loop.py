@@ -70,6 +70,23 @@ class WorkflowTask(asyncio.Task[Any]):
         return super().cancel(msg)
 
 
+class HookTask(WorkflowTask):
+    """A task around the call of a hook: the answer is taken when somebody asks the task for it."""
+
+    hook: Any
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        value = yield from super().__await__()
+        self.hook.take()
+        return value
+
+    def result(self) -> Any:
+        """The answer; it counts as taken."""
+        value = super().result()
+        self.hook.take()
+        return value
+
+
 class Handle(Struct):
     """A callback in the ready queue."""
 
@@ -198,12 +215,18 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         """Run a coroutine, or a step that was called, as a task of the workflow."""
         self.refuse_if_dead(coro)
         _refuse_as_completed(coro)
+        cls: type[WorkflowTask] = WorkflowTask
         if not isinstance(coro, (Coroutine, Generator)):
-            coro = _await(coro)
+            hook: Any = coro
+            cls = getattr(hook, "TASK", cls)
+            coro = _await(hook)
         self._created = order = self._created + 1
         # The hash is needed while __init__ runs: asyncio puts the task into a set.
-        task = WorkflowTask.__new__(WorkflowTask)
+        task = cls.__new__(cls)
         task.order = order
+        if isinstance(task, HookTask):
+            task.hook = hook
+            hook.in_a_task = True
         task.__init__(coro, loop=self, name=str(name) if name else f"workflow-task-{order}", context=context)  # type: ignore[misc]
         tasks = self._tasks
         tasks.append(task)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ..codec import Codec, default_codec
-from ..errors import HistoryVersionError
 from ..events import Envelope, UnknownPayload
 from ..payloads import (
     CancellationRequested,
@@ -48,11 +47,12 @@ from ..payloads import (
     WorkflowSuspended,
 )
 from .agenda import Agenda
-from .calls import CANCEL_REQUEST, Call, HookCall, SleepCall, StepCall
+from .calls import CANCEL_REQUEST, Call, SleepCall, StepCall
 from .children import Child, child_of, on_child_ended, on_child_released, on_child_started
+from .hooks import HookCall
 from .loop import Timer, WorkflowLoop, WorkflowTask, current_machine
 from .mail import Mail, on_hook_expired, on_hook_received
-from .mismatch import check_end, command_mismatch, command_missing, not_waiting
+from .mismatch import check_end, command_mismatch, command_missing, not_waiting, on_unknown
 from .outcome import Outcome, outcome_of
 
 Key = tuple[str, int]
@@ -270,6 +270,12 @@ class Machine:
         """Whether a cancellation request is in the events."""
         return self._cancel_asked
 
+    @property
+    def cancel_was_raised(self) -> bool:
+        """Whether a cancellation came to the code; one that is delivered as the function ends does not."""
+        root = self._root
+        return self.cancel_delivered and root is not None and not root._must_cancel  # type: ignore[attr-defined]
+
     def evict(self) -> None:
         """Drop the run from memory; see `WorkflowLoop.evict`."""
         self.loop.evict()
@@ -288,7 +294,8 @@ class Machine:
         if root is not None and root.done():
             if self.outcome is None:
                 self.outcome = outcome_of(root, cancelled=self.cancel_delivered)
-            self.pending.clear()  # nothing that other tasks still ask for is recorded any more
+            # Nothing that other tasks still wait for is recorded any more; what was done at once, is.
+            self.pending = deque(entry for entry in self.pending if entry[0].is_done_at_once)
 
     def _record(self, call: Call, given_up: bool, payload: Payload) -> None:
         """What a command event does, whether it is read from the log or about to be appended."""
@@ -456,13 +463,6 @@ class Machine:
         check_end(self, envelope.data)
         self.ended = envelope.data
 
-    def _on_unknown(self, envelope: Envelope[UnknownPayload]) -> None:
-        if "." not in envelope.data.type:
-            raise HistoryVersionError(
-                f"run {self.run_id!r}: event {self.sequence} is a {envelope.data.type!r} of version "
-                f"{envelope.version}, written by a newer pyworkflow-core than this one; upgrade to replay it"
-            )
-
 
 _HANDLERS: dict[type[Any], Callable[[Machine, Envelope[Any]], None]] = {
     WorkflowStarted: Machine._on_started,
@@ -493,5 +493,5 @@ _HANDLERS: dict[type[Any], Callable[[Machine, Envelope[Any]], None]] = {
     WorkflowCancelled: Machine._on_ended,
     WorkflowInterrupted: Machine._on_ended,
     WorkflowContinuedAsNew: Machine._on_ended,
-    UnknownPayload: Machine._on_unknown,
+    UnknownPayload: on_unknown,
 }

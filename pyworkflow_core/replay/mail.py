@@ -11,7 +11,7 @@ from msgspec import Raw
 from ..carried import NO_RAW, Carried, CarriedHook
 from ..events import Envelope
 from ..payloads import HookExpired, HookReceived
-from .calls import HookCall
+from .hooks import HookCall
 
 if TYPE_CHECKING:
     from .machine import Machine
@@ -97,7 +97,7 @@ def carry_over(machine: Machine, args: bytes) -> Carried | None:
         for child in machine.children.values()
         if child.ended is None or child.run_id.encode() in args
     )
-    undelivered = machine.cancel_requested and not machine.cancel_delivered
+    undelivered = machine.cancel_requested and not machine.cancel_was_raised
     cancel = (machine.cancel_reason, machine.cancel_source) if undelivered else None
     carried = Carried(machine.mail.carried(machine.hooks), children, cancel)
     return None if carried == Carried() else carried

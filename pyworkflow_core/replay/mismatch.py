@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ..errors import NonDeterminismError
+from ..errors import HistoryVersionError, NonDeterminismError
+from ..events import Envelope, UnknownPayload
 from ..payloads import (
     ChildWorkflowReleased,
     ChildWorkflowStarted,
@@ -139,3 +140,16 @@ def _still_running(machine: Machine, payload: Payload) -> NonDeterminismError:
         machine.pending[0][0].describe() if machine.pending else f"waits for {machine.waiting() or 'nothing'}"
     )
     return _error(machine, "step", describe_payload(payload), asked)
+
+
+def on_unknown(machine: Machine, envelope: Envelope[UnknownPayload]) -> None:
+    """An event of a type that this version does not know: an application's own, or a newer version's.
+
+    Raises:
+        HistoryVersionError: the latter.
+    """
+    if "." not in envelope.data.type:
+        raise HistoryVersionError(
+            f"run {machine.run_id!r}: event {machine.sequence} is a {envelope.data.type!r} of version "
+            f"{envelope.version}, written by a newer pyworkflow-core than this one; upgrade to replay it"
+        )
