@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pyworkflow_core.events import Event
 
 _POLL = 0.2
-_TYPE_WIDTH = len("cancellation_requested")
+_TYPE_WIDTH = len("child_workflow_completed")
 
 
 def events(
@@ -104,6 +104,16 @@ def describe(kind: str, data: Mapping[str, Any]) -> str:
         case "step_started":
             again = f", attempt {data['attempt']}" if data["attempt"] > 1 else ""
             return f"{name}({arguments_text(data.get('args'))}){again}"
+        case "child_workflow_started":
+            return f"{name}({arguments_text(data['start'].get('args'))}) as {data['run_id']}"
+        case "workflow_continued_as_new":
+            return f"({arguments_text(data['start'].get('args'))}) as {data['run_id']}"
+        case "child_workflow_released":
+            return f"{name} {'is asked to stop' if data['stop'] else 'goes on alone'}"
+        case "child_workflow_completed":
+            return f"{name} → {to_text(data.get('result'))}"
+        case "child_workflow_failed":
+            return f"{name} {to_text(data.get('error'))}"
         case "step_completed" | "workflow_completed":
             return f"{name} → {to_text(data.get('result'))}".strip()
         case "step_failed" | "workflow_failed":
@@ -121,13 +131,15 @@ def describe(kind: str, data: Mapping[str, Any]) -> str:
     return text or ("" if kind in _SILENT else to_text(to_plain(data)))
 
 
-_SILENT = {"workflow_resumed", "workflow_cancelled", "cancellation_requested"}
+_SILENT = {"workflow_resumed", "workflow_cancelled", "cancellation_requested", "deliveries_made"}
 
 
 def _name(data: Mapping[str, Any]) -> str:
-    """The step, sleep, hook or timer that the event is about."""
+    """The step, sleep, hook, timer or child that the event is about."""
     if "timer" in data:
         return f"timer#{data['timer']}"
+    if "child" in data:
+        return f"{data['child']}#{data['ordinal']}" if data.get("ordinal") else str(data["child"])
     word = next((word for word in ("step", "sleep", "hook") if word in data), None)
     return f"{data[word]}#{data.get('ordinal', 1)}" if word is not None else ""
 

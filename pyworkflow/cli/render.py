@@ -21,6 +21,7 @@ _STYLES = {
     "failed": "31",
     "interrupted": "31",
     "cancelled": "35",
+    "continued_as_new": "36",
 }
 
 

@@ -162,6 +162,14 @@ async def find_run(session: Session, storage: StorageBackend, run_id: str) -> Wo
     return found
 
 
+async def find_end(session: Session, storage: StorageBackend, run_id: str) -> WorkflowRun:
+    """The run that goes on for this one, itself if it did not continue as new; or `WorkflowNotFoundError`."""
+    from ..runs import get_workflow_chain
+
+    await find_run(session, storage, run_id)
+    return (await get_workflow_chain(run_id, storage))[-1]
+
+
 async def _report(
     session: Session,
     storage: StorageBackend,
@@ -172,7 +180,7 @@ async def _report(
 ) -> int:
     from .values import print_json, to_text
 
-    run = await find_run(session, storage, run_id)
+    run = await find_end(session, storage, run_id)
     if session.as_json:
         from .runs import run_document
 

@@ -30,6 +30,10 @@ def list_runs(
     ] = None,
     workflow: Annotated[str | None, typer.Option(metavar="NAME", help="Only this workflow.")] = None,
     queue: Annotated[str | None, typer.Option(metavar="NAME", help="Only this queue.")] = None,
+    parent: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Only children of this run.", autocompletion=complete_run),
+    ] = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many at most.")] = 20,
 ) -> int:
     """List runs, the newest first."""
@@ -39,9 +43,8 @@ def list_runs(
     for word in words:
         _check_status(word)
     wanted = statuses(words or None)
-    return run_async(
-        _list(session, {"status": wanted, "workflow_name": workflow, "queue": queue, "limit": limit})
-    )
+    filters = {"workflow_name": workflow, "queue": queue, "parent_run_id": parent, "limit": limit}
+    return run_async(_list(session, {"status": wanted, **filters}))
 
 
 def show(session: Session, run_id: RunArgument) -> int:
@@ -131,12 +134,15 @@ def _took(run: WorkflowRun) -> str:
 
 async def _show(session: Session, run_id: str) -> int:
     from ..engine.history import envelopes_of, hooks_of
+    from ..runs import get_workflow_chain, list_workflow_runs
     from .run import find_run
     from .values import print_json
 
     async with session.opened() as storage:
         run = await find_run(session, storage, run_id)
         events = await storage.read(run_id)
+        children = await list_workflow_runs(parent_run_id=run_id, limit=_CHILDREN, storage=storage)
+        chain = [other.run_id for other in await get_workflow_chain(run_id, storage)]
     waiting = _waiting(events) if run.status == "suspended" else []
     hooks = (
         []
@@ -148,9 +154,14 @@ async def _show(session: Session, run_id: str) -> int:
         ]
     )
     if session.as_json:
-        print_json({**run_document(run), "waiting": waiting, "open_hooks": hooks})
+        kin = {"children": [child.run_id for child in children], "chain": chain}
+        print_json({**run_document(run), "waiting": waiting, "open_hooks": hooks, **kin})
         return 0
     _print_run(run, waiting, events)
+    if len(chain) > 1:
+        print(f"\nchain of {len(chain)} runs; this is number {chain.index(run_id) + 1}")
+    if children:
+        _print_children(children)
     for hook in hooks:
         print(f"\nanswer  pyworkflow hooks answer {shlex.quote(f'{run_id}:{hook}')} JSON")
     return 0
@@ -175,6 +186,9 @@ def _print_run(run: WorkflowRun, waiting: list[str], events: list[Event]) -> Non
         ("created", f"{local(run.created_at)} ({ago(run.created_at)})"),
         ("ended", f"{local(run.completed_at)} (took {_took(run)})" if run.completed_at else ""),
         ("queue", f"{run.queue}, priority {run.priority}"),
+        ("parent", f"{run.parent_run_id} (depth {run.nesting_depth})" if run.parent_run_id else ""),
+        ("continues", run.continued_from_run_id or ""),
+        ("goes on", run.continued_to_run_id or ""),
         ("key", run.idempotency_key or ""),
         ("tags", ", ".join(run.tags)),
         ("events", str(run.event_count)),
@@ -184,23 +198,39 @@ def _print_run(run: WorkflowRun, waiting: list[str], events: list[Event]) -> Non
             print(f"{title:<9}  {text if title == 'status' else one_line(text)}")
 
 
+_CHILDREN = 50
+
+
+def _print_children(children: list[WorkflowRun]) -> None:
+    from .render import Column, ago, print_table
+
+    columns = [
+        Column("CHILD"),
+        Column("WORKFLOW", drop=1, least=8),
+        Column("STATUS", status=True),
+        Column("CREATED", drop=2),
+    ]
+    print()
+    print_table(columns, [(c.run_id, c.workflow_name, str(c.status), ago(c.created_at)) for c in children])
+
+
 def _waiting(events: list[Event]) -> list[str]:
     from pyworkflow_core.payloads import WorkflowSuspended
 
     last = events[-1].payload
     if not isinstance(last, WorkflowSuspended):
-        return []
+        return []  # something came since: it is due
     return list(last.waiting) or [last.reason or "nothing; it is due"]
 
 
 async def _cancel(session: Session, run_id: str, reason: str | None) -> int:
     from ..engine.external import cancel_workflow
-    from .run import find_run
+    from .run import find_end
     from .values import print_json
 
     async with session.opened() as storage:
         asked = await cancel_workflow(run_id, reason, storage=storage)
-        run = await find_run(session, storage, run_id)
+        run = await find_end(session, storage, run_id)
     if session.as_json:
         print_json({"run_id": run_id, "requested": asked, "status": str(run.status)})
     elif not asked:

@@ -16,7 +16,7 @@ APPLICATION = """
 import time
 from pathlib import Path
 
-from pyworkflow import hook, sleep, step, workflow
+from pyworkflow import continue_as_new, hook, sleep, start_child_workflow, step, workflow
 
 
 @step
@@ -51,6 +51,18 @@ async def approval(queue: str = "nobody") -> str:
 async def nap(seconds: float) -> str:
     await sleep(seconds)
     return "rested"
+
+
+@workflow
+async def family(names: list) -> list:
+    return [await start_child_workflow(order, name) for name in names]
+
+
+@workflow
+async def countdown(left: int) -> str:
+    if left:
+        continue_as_new(left - 1)
+    return "lift-off"
 
 
 @workflow
