@@ -18,7 +18,7 @@ import msgspec
 import typer
 from backends_page import backends_page
 
-from pyworkflow_core import errors, payloads
+from pyworkflow_core import carried, errors, payloads
 
 REFERENCE = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/generate.py from the docstrings; change them, not this page. -->\n"
@@ -29,6 +29,11 @@ TYPE_WORDS = {
     "Raw": "encoded value",
     "tuple[str, ...]": "list of text",
     "dict[str, str]": "object of text",
+    "WorkflowStarted": "the fields of `workflow_started`",
+    "Carried": "[carried](#what-is-carried-over)",
+    "tuple[CarriedHook, ...]": "list of `CarriedHook`",
+    "tuple[CarriedChild, ...]": "list of `CarriedChild`",
+    "tuple[str | None, str] | None": "list of two texts, or None",
 }
 COMPLETION = {"install_completion", "show_completion"}
 EXIT_CODES = {
@@ -57,11 +62,16 @@ def events_page() -> str:
     ]
     for cls in payloads.PAYLOAD_CLASSES:
         parts += [f"## `{cls.TYPE.value}`\n", _prose(cls), _field_table(cls)]
+    parts.append("## What is carried over\n\nParts of `workflow_started` in a run that continues another.\n")
+    for part in (carried.Carried, carried.CarriedHook, carried.CarriedChild):
+        parts += [f"### `{part.__name__}`\n", _prose(part), _field_table(part)]
     return "\n".join(parts)
 
 
-def _field_table(cls: type[payloads.Payload]) -> str:
-    meanings = _inherited_meanings(cls) | _attributes(cls)
+def _field_table(cls: type[msgspec.Struct]) -> str:
+    meanings = _attributes(cls)
+    if issubclass(cls, payloads.Payload):
+        meanings = _inherited_meanings(cls) | meanings
     rows = ["| field | type | default | meaning |", "|---|---|---|---|"]
     for field in msgspec.structs.fields(cls):
         cells = f"`{field.name}`", _type(cls, field.name), _default(field), meanings.get(field.name, "")
@@ -80,6 +90,8 @@ def _inherited_meanings(cls: type[payloads.Payload]) -> dict[str, str]:
 
 def _type(cls: type, name: str) -> str:
     annotation = str(inspect.get_annotations(cls)[name])
+    if annotation in TYPE_WORDS:
+        return TYPE_WORDS[annotation]
     return " or ".join(TYPE_WORDS.get(part, part) for part in annotation.split(" | "))
 
 
