@@ -13,7 +13,17 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from pyworkflow import FatalError, HookExpiredError, hook, shield, sleep, step, workflow
+from pyworkflow import (
+    ChildWorkflowFailedError,
+    FatalError,
+    HookExpiredError,
+    hook,
+    shield,
+    sleep,
+    start_child_workflow,
+    step,
+    workflow,
+)
 from pyworkflow.engine.clock import VirtualClock, wait_until
 
 Node = list[Any]
@@ -117,6 +127,18 @@ async def _asking(timeout: int | None, place: str, trace: list[str]) -> Any:
     return "asked"
 
 
+async def _as_child(child: Node, place: str, trace: list[str], *, wait: bool) -> Any:
+    if place.count("c") == 3:  # as deep as children go
+        return await _run(child, f"{place}.0", trace)
+    try:
+        found = await start_child_workflow(interpret, child, f"{place}c", wait_for_completion=wait)
+        return (found if wait else await found.result())["value"]
+    except ChildWorkflowFailedError as error:
+        if error.error_type == "FatalError":
+            raise FatalError("it cannot be done") from None
+        raise
+
+
 async def _run(node: Node, place: str, trace: list[str]) -> Any:
     value = await _RUN[node[0]](node[1:], place, trace)
     trace.append(place)
@@ -154,13 +176,15 @@ _RUN: dict[str, Callable[[list[Any], str, list[str]], Any]] = {
     "timeout": lambda rest, place, trace: _within(rest[0], rest[1], place, trace),
     "catch": lambda rest, place, trace: _caught(rest[0], place, trace),
     "shield": lambda rest, place, trace: _shielded(rest[0], place, trace),
+    "child": lambda rest, place, trace: _as_child(rest[0], place, trace, wait=True),
+    "handle": lambda rest, place, trace: _as_child(rest[0], place, trace, wait=False),
 }
 
 
 @workflow(name="programs.interpret", max_recovery_attempts=1000)
-async def interpret(program: Node) -> dict[str, Any]:
+async def interpret(program: Node, place: str = "0") -> dict[str, Any]:
     trace: list[str] = []
-    return {"value": await _run(program, "0", trace), "trace": trace}
+    return {"value": await _run(program, place, trace), "trace": trace}
 
 
 _leaves = st.one_of(
@@ -188,3 +212,12 @@ def _grow(children: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
 
 
 programs: st.SearchStrategy[Node] = st.recursive(_leaves, _grow, max_leaves=7)
+
+
+def _grow_families(children: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
+    kinds = st.sampled_from(["child", "handle"])
+    return st.one_of(_grow(children), st.tuples(kinds, children).map(list))
+
+
+families: st.SearchStrategy[Node] = st.recursive(_leaves, _grow_families, max_leaves=6)
+"""Programs whose parts may be children."""
