@@ -27,6 +27,7 @@ from .payloads import (
     HookReceived,
     RunRecovered,
     StepCompleted,
+    StepStarted,
     WorkflowCancelled,
     WorkflowCompleted,
     WorkflowContinuedAsNew,
@@ -209,6 +210,8 @@ def _apply(
 ) -> None:
     """Write what one payload changes into `fields` and `detail`."""
     cls = data.__class__
+    if cls is StepStarted:
+        return  # what most events are
     if cls is StepCompleted:
         if detail.get("recoveries", _recoveries(record)):
             detail["recoveries"] = 0
@@ -218,13 +221,7 @@ def _apply(
         fields["status"] = RunStatus.SUSPENDED
         fields["wake_at"] = data.wake_at
     elif cls is WorkflowResumed or cls is RunRecovered:
-        fields["status"] = RunStatus.RUNNING
-        fields["wake_at"] = at
-        detail["owner"] = data.owner
-        if _unstarted(record, detail):
-            detail["started_at"] = at
-        if cls is RunRecovered:
-            detail["recoveries"] = data.count
+        _apply_owner(record, fields, detail, data, at)
     elif cls in _FROM_OUTSIDE:
         if cls is CancellationRequested:
             detail["cancel_requested"] = True
@@ -238,6 +235,18 @@ def _apply(
         _apply_end(record, fields, detail, data, at)
     elif cls in _DEBTS:
         _apply_debt(record, fields, detail, data)
+
+
+def _apply_owner(
+    record: RunRecord | None, fields: dict[str, Any], detail: dict[str, Any], data: Any, at: int
+) -> None:
+    fields["status"] = RunStatus.RUNNING
+    fields["wake_at"] = at
+    detail["owner"] = data.owner
+    if _unstarted(record, detail):
+        detail["started_at"] = at
+    if data.__class__ is RunRecovered:
+        detail["recoveries"] = data.count
 
 
 _FROM_OUTSIDE = {

@@ -33,7 +33,7 @@ def test_a_signal_lets_steps_end_and_the_worker_exits_with_0(cli: Any, begun: An
 def test_a_worker_says_what_it_serves_and_where(cli: Any) -> None:
     done = cli("worker", "shop.py", "--once", "--queue", "a", "--queue", "b", "--concurrency", "3")
     assert "serving queue a, b of file:.pyworkflow" in done.stderr
-    assert "3 runs at once: approval, echo" in done.stderr
+    assert "3 runs at once: approval, countdown, echo" in done.stderr
     assert "every queue" in cli("worker", "--once", PYWORKFLOW_MODULE="shop").stderr
 
 
