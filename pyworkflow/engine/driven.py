@@ -106,8 +106,6 @@ class DrivenRun:
         machine.feed([Envelope(1, at, payload)])
         if isinstance(payload, StepStarted):
             self._launches.append(machine.steps[payload.step, payload.ordinal])
-        elif isinstance(payload, ChildWorkflowStarted):
-            self._owing = True
 
     def _collect_commands(self, payloads: list[Payload], room: int) -> None:
         """Add commands that the code issued; `room` is left for the arguments of children."""
@@ -135,6 +133,7 @@ class DrivenRun:
                 return self._machine.next_attempt(call)
         request = self._workshop.next_request(self._machine.children)
         if request is not None:
+            self._owing = True
             return request
         deadline = self._deadline
         if deadline is not None and deadline <= at:
@@ -172,12 +171,13 @@ class DrivenRun:
 
     async def _send(self, payloads: list[Payload], at: int, *, release: bool = False) -> bool:
         """Append; True once durable. After a conflict the run is rebuilt, and the answer is False."""
-        if self._paid:
+        paid = self._paid and self._debts is None
+        if paid:
             payloads = [DeliveriesMade(), *payloads]
         if not await self.log.send(payloads, at, release=release):
             await self._rebuild()
             return False
-        if self._paid:
+        if paid:
             self._paid = False
             self._machine.head += 1
         self._sent(payloads, at)

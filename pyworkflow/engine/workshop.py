@@ -66,9 +66,15 @@ class Workshop:
         if self._closed:
             raise asyncio.CancelledError("the run has been left")
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._requests.setdefault(wanted.run_id, (wanted, []))[1].append(granted)
+        waiting = self._requests.setdefault(wanted.run_id, (wanted, []))[1]
+        waiting.append(granted)
         self.wake_up()
-        await granted
+        try:
+            await granted
+        finally:
+            waiting.remove(granted)
+            if not waiting and self._requests.get(wanted.run_id, (None, None))[1] is waiting:
+                del self._requests[wanted.run_id]  # the step is wanted no longer
 
     def next_request(self, children: Mapping[str, Child]) -> ChildWorkflowStarted | None:
         """The event to append for the next child that a step wants and that the run does not have."""

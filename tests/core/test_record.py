@@ -14,6 +14,12 @@ from pyworkflow_core.errors import LimitExceeded, MalformedValueError
 from pyworkflow_core.events import Envelope, Event, encode_body
 from pyworkflow_core.payloads import (
     CancellationRequested,
+    ChildWorkflowCancelled,
+    ChildWorkflowCompleted,
+    ChildWorkflowFailed,
+    ChildWorkflowReleased,
+    ChildWorkflowStarted,
+    DeliveriesMade,
     HookCreated,
     HookReceived,
     Payload,
@@ -24,6 +30,7 @@ from pyworkflow_core.payloads import (
     StepStarted,
     WorkflowCancelled,
     WorkflowCompleted,
+    WorkflowContinuedAsNew,
     WorkflowFailed,
     WorkflowInterrupted,
     WorkflowResumed,
@@ -78,7 +85,16 @@ def test_a_suspended_run_is_due_when_it_says() -> None:
     assert (record.status, record.wake_at) == (RunStatus.SUSPENDED, None)
 
 
-@pytest.mark.parametrize("outside", [HookReceived("approval"), CancellationRequested("stop")])
+@pytest.mark.parametrize(
+    "outside",
+    [
+        HookReceived("approval"),
+        CancellationRequested("stop"),
+        ChildWorkflowCompleted("order", "r"),
+        ChildWorkflowFailed("order", "r"),
+        ChildWorkflowCancelled("order", "r"),
+    ],
+)
 def test_an_event_from_outside_makes_the_run_due_and_nothing_else(outside: Payload) -> None:
     record = fold(DRIVEN, WorkflowSuspended(None), outside)
     assert (record.status, record.wake_at) == (RunStatus.SUSPENDED, 120)
@@ -99,6 +115,46 @@ def test_an_ended_run_is_never_due_again(end: Payload, status: RunStatus) -> Non
     record = fold(DRIVEN, end)
     assert (record.status, record.wake_at, record.detail.ended_at) == (status, None, 110)
     assert record.status.is_terminal
+
+
+CHILD = ChildWorkflowStarted("order", 1, "run_child", WorkflowStarted("order"))
+NEXT = WorkflowContinuedAsNew("run_next", WorkflowStarted("order"))
+
+
+@pytest.mark.parametrize(
+    "payloads",
+    [
+        (WorkflowStarted("order", parent="run_parent"), WorkflowCompleted()),
+        (WorkflowStarted("order", parent="run_parent"), WorkflowInterrupted("x", 3)),
+        (DRIVEN, CHILD, WorkflowCompleted()),
+        (DRIVEN, CHILD, DeliveriesMade(), WorkflowCancelled("x")),
+        (DRIVEN, NEXT),
+    ],
+)
+def test_an_ended_run_that_owes_deliveries_is_due_until_they_are_made(payloads: tuple[Payload, ...]) -> None:
+    record = fold(*payloads)
+    assert record.status.is_terminal
+    assert (record.detail.owes, record.wake_at) == (True, record.updated_at)
+    paid = fold(*payloads, DeliveriesMade())
+    assert (paid.detail.owes, paid.wake_at, paid.status) == (False, None, record.status)
+    assert paid.detail.ended_at == record.updated_at
+
+
+def test_a_run_that_goes_on_owes_until_deliveries_are_made_and_wakes_as_it_did() -> None:
+    assert fold(DRIVEN, CHILD).detail.owes
+    assert not fold(DRIVEN, CHILD, DeliveriesMade()).detail.owes
+    assert fold(DRIVEN, ChildWorkflowReleased("order", "r", True)).detail.owes
+    assert not fold(DRIVEN, ChildWorkflowReleased("order", "r")).detail.owes
+    assert fold(DRIVEN, CHILD, DeliveriesMade(), WorkflowSuspended(7000)).wake_at == 7000
+
+
+def test_a_record_names_its_neighbours_in_the_chain_and_stays_small() -> None:
+    long = "x" * 200
+    first = WorkflowStarted(long, queue=long, parent=long, owner=64 * "o", continued_from=30 * "c")
+    record = fold(first, CHILD, RunRecovered(64 * "p", 3), CancellationRequested(), NEXT)
+    assert (record.detail.continued_from, record.detail.continued_to) == (30 * "c", "run_next")
+    assert record.status is RunStatus.CONTINUED_AS_NEW
+    assert len(encode_record(record)) < 2048
 
 
 def test_recoveries_are_counted_until_a_step_completes() -> None:
@@ -125,6 +181,11 @@ payloads = st.lists(
             HookReceived("h"),
             CancellationRequested(),
             WorkflowCompleted(),
+            ChildWorkflowStarted("order", 1, "run_child", WorkflowStarted("order")),
+            ChildWorkflowReleased("order", "run_child", True),
+            ChildWorkflowCompleted("order", "run_child"),
+            DeliveriesMade(),
+            WorkflowContinuedAsNew("run_next", WorkflowStarted("order")),
         ]
     ),
     max_size=12,

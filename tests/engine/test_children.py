@@ -18,6 +18,7 @@ from pyworkflow import (
     ConfigurationError,
     InMemoryStorageBackend,
     MaxNestingDepthError,
+    NonDeterminismError,
     StepOutsideWorkflowError,
     UnserializableValueError,
     cancel_workflow,
@@ -489,5 +490,35 @@ def test_a_pending_child_that_is_cancelled_tells_its_parent_without_any_worker(
         (child,) = await list_workflow_runs(parent_run_id=run_id, storage=storage)
         await cancel_workflow(child.run_id, "not today", storage=engine.storage)
         assert await resume(run_id, storage=storage) == "CancellationError: not today"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("change", "what"), [("argument", "only the arguments"), ("call", "the call itself")]
+)
+def test_changed_code_does_not_get_the_child_of_the_old(
+    storage: StorageBackend, clock: VirtualClock, change: str, what: str
+) -> None:
+    def version(new: bool) -> Any:
+        @workflow(name="children.changed")
+        async def parent() -> Any:
+            if new and change == "call":
+                return await double(1)
+            return await start_child_workflow(doubling, 2 if new else 1, 60)
+
+        return parent
+
+    async def main() -> None:
+        make_engine(storage, clock)
+        run_id = await start(version(False), storage=storage)
+        (child,) = await list_workflow_runs(parent_run_id=run_id, storage=storage)
+        version(True)
+        clock.advance(60 * SECOND)
+        with pytest.raises(NonDeterminismError, match=what):
+            await resume(run_id, storage=storage)
+        version(False)
+        assert await resume(child.run_id, storage=storage) == 2
+        assert await resume(run_id, storage=storage) == 2
 
     asyncio.run(main())
