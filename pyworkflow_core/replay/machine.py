@@ -350,7 +350,7 @@ class Machine:
         if call is None:
             # Attempts are recorded before a replay; perhaps the log does not say so yet.
             given_up = [c for c, gone in self.pending if gone and isinstance(c, StepCall)]
-            if key in [(c.name, c.ordinal) for c in given_up]:
+            if self.outcome is not None or key in [(c.name, c.ordinal) for c in given_up]:
                 return
             raise not_waiting(self, payload)
         call.attempt = payload.attempt

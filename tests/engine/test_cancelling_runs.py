@@ -29,7 +29,8 @@ from pyworkflow.engine.clock import VirtualClock
 from pyworkflow_core.payloads import CancellationRequested
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from simulated_runs import SECOND, check_log, log_of, make_engine, recorded, replay
+from simulated_runs import LEASE, SECOND, check_log, log_of, make_engine, recorded, replay
+from storage_wrappers import Killed, KillingStorage
 
 sys.path.pop(0)
 
@@ -295,5 +296,28 @@ def test_waiting_for_a_cancelled_run_whose_code_is_elsewhere_leaves_it_to_the_ot
         record = await storage.get(run_id)
         assert record is not None
         assert record.status == "cancelled"
+
+    asyncio.run(main())
+
+
+def test_a_request_to_a_run_whose_process_died_in_a_step_ends_it_without_that_step() -> None:
+    @workflow(name="cancelling.died_in_a_step")
+    async def died() -> str:
+        return await note("a step")
+
+    async def main() -> None:
+        storage, clock = InMemoryStorageBackend(), VirtualClock()
+        killing = KillingStorage(storage, 2, acknowledged=False)
+        make_engine(killing, clock)
+        with pytest.raises(Killed):
+            await start(died, storage=killing)
+        make_engine(storage, clock)
+        (record,) = await storage.list_runs()
+        await cancel_workflow(record.run_id, "enough", storage=storage)
+        clock.advance(LEASE)
+        await resume(record.run_id, storage=storage)
+        history = await log_of(storage, record.run_id)
+        assert recorded(history) == replay(history) == ("cancelled", None)
+        assert seen == ["a step"]
 
     asyncio.run(main())
