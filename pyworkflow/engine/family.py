@@ -80,7 +80,8 @@ class Family:
         self._explored: set[str] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._attendant: asyncio.Task[None] | None = None
-        self._changed: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._changed = False
         self._settling = False
         self.next_wake: int | None = None
 
@@ -120,6 +121,7 @@ class Family:
 
     async def _attend(self) -> None:
         while True:
+            self._changed = False  # what comes during the look is looked at again
             await self._begin_due()
             if self._settling and not self._tasks:
                 return
@@ -188,19 +190,20 @@ class Family:
         self._left.add(run_id)
 
     def _note_change(self) -> None:
-        if self._changed is not None and not self._changed.done():
-            self._changed.set_result(None)
+        self._changed = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def _pause(self, wake: int | None) -> None:
-        if any(task.done() for task in self._tasks.values()):
+        if self._changed:
             return
-        self._changed = asyncio.get_running_loop().create_future()
+        self._waiter = asyncio.get_running_loop().create_future()
         alarm: Alarm | None = None
         if wake is not None:
             alarm = self._engine.clock.call_at(wake, self._note_change)
         try:
-            await self._changed
+            await self._waiter
         finally:
-            self._changed = None
+            self._waiter = None
             if alarm is not None:
                 alarm.cancel()

@@ -522,3 +522,33 @@ def test_changed_code_does_not_get_the_child_of_the_old(
         assert await resume(run_id, storage=storage) == 2
 
     asyncio.run(main())
+
+
+def test_a_child_begins_while_its_parent_is_busy_with_a_step(
+    storage: StorageBackend, clock: VirtualClock
+) -> None:
+    begun = asyncio.Event()
+
+    @step(name="children.begin")
+    async def begin() -> None:
+        begun.set()
+
+    @step(name="children.wait_for_the_child", max_retries=0)
+    async def wait_for_the_child() -> str:
+        await begun.wait()
+        return "it began"
+
+    @workflow(name="children.beginning")
+    async def beginning() -> None:
+        await begin()
+
+    @workflow(name="children.busy")
+    async def busy() -> Any:
+        handle = await start_child_workflow(beginning, wait_for_completion=False)
+        return await wait_for_the_child(), await handle.result()
+
+    async def main() -> None:
+        make_engine(storage, clock)
+        assert await run(storage, busy) == ("it began", None)
+
+    asyncio.run(main())
