@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import pathlib
@@ -45,6 +46,7 @@ from pyworkflow_core.storage import StorageBackend
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from families import outcomes, take_up_due, work_off
 from simulated_runs import SECOND, log_of, make_engine
+from storage_wrappers import Killed, KillingStorage
 
 sys.path.pop(0)
 
@@ -299,9 +301,30 @@ def test_children_follow_the_chain_and_their_results_come_to_its_end(
     asyncio.run(main())
 
 
-def test_a_run_that_is_killed_before_its_successor_is_there_is_helped_by_whoever_looks(
-    storage: StorageBackend, clock: VirtualClock
-) -> None:
+def test_a_successor_that_is_not_there_yet_is_made_by_whoever_looks_for_it(clock: VirtualClock) -> None:
+    async def main() -> None:
+        helped = 0
+        for n in range(2, 10):
+            storage = InMemoryStorageBackend()
+            killing = KillingStorage(storage, n, acknowledged=True)
+            make_engine(killing, clock)
+            with contextlib.suppress(Killed):
+                await start(counting, 1, storage=killing, idempotency_key="k")
+            run_id = derive_run_id("key", "k")
+            record = await storage.get(run_id)
+            assert record is not None
+            if record.detail.continued_to is None or await storage.get(record.detail.continued_to):
+                continue
+            helped += 1
+            make_engine(storage, clock)
+            # Its process holds the lease of the first run still; nobody has to wait for that.
+            assert await resume(run_id, storage=storage) == 2
+        assert helped == 1
+
+    asyncio.run(main())
+
+
+def test_a_successor_that_was_deleted_is_not_made_again(storage: StorageBackend, clock: VirtualClock) -> None:
     async def main() -> None:
         engine = make_engine(storage, clock)
         run_id = await start(counting, 1, storage=storage, queue="q")
