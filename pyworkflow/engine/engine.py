@@ -13,7 +13,7 @@ import random
 import socket
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -84,6 +84,7 @@ class Engine:
         self.queue = CommitQueue(storage)
         self.owner_name = f"{socket.gethostname()}:{os.getpid()}"[:200]
         self.live: dict[str, Drive] = {}
+        self.news: dict[str, list[Any]] = {}  # of children, for each parent that is being told
         self._noticed = 0
         self._next_notice = 0
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}

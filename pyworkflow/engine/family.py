@@ -78,6 +78,9 @@ class Family:
         self._members: set[str] = set()
         self._left: set[str] = set()
         self._explored: set[str] = set()
+        self._unseen: set[str] = set()
+        self._parents: set[str] = set()
+        self._wakes: dict[str, int] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._attendant: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -89,6 +92,7 @@ class Family:
         """Drive this run here, too, whenever it is due."""
         if run_id not in self._left:
             self._members.add(run_id)
+            self._unseen.add(run_id)
         if self._attendant is None:
             self._attendant = asyncio.get_running_loop().create_task(self._attend())
         self._note_change()
@@ -102,6 +106,7 @@ class Family:
             StorageError: the storage cannot be used.
         """
         self._root = run_id
+        self._unseen |= self._members  # other processes may have been at them
         self.adopt(run_id)
         self._settling = True
         assert self._attendant is not None
@@ -128,33 +133,44 @@ class Family:
             await self._pause(self.next_wake)
             for run_id in [run_id for run_id, task in self._tasks.items() if task.done()]:
                 self._tasks.pop(run_id).result()
+                # What it did may have made its parent due.
+                self._unseen |= {run_id, *self._parents}
 
     async def _begin_due(self) -> None:
         """Take up the members that are due, and learn when the next one is."""
         engine = self._engine
-        self.next_wake = None
-        unseen = self._members - self._tasks.keys()
-        while unseen:
-            run_id = unseen.pop()
+        now = engine.clock.now()
+        self._unseen |= {run_id for run_id, wake in self._wakes.items() if wake <= now}
+        while self._unseen:
+            run_id = self._unseen.pop()
+            if run_id in self._tasks:
+                continue
+            self._wakes.pop(run_id, None)
             record = await engine.storage.get(run_id)
-            unseen |= await self._relatives(run_id, record) - self._tasks.keys()
+            self._unseen |= await self._relatives(run_id, record)
             if run_id not in self._members or record is None or record.wake_at is None:
                 continue
             if record.wake_at > engine.clock.now():
-                self.next_wake = min(self.next_wake or record.wake_at, record.wake_at)
+                self._wakes[run_id] = record.wake_at
                 continue
             claim = await claim_one(engine, run_id)
             if claim is not None:
                 task = asyncio.get_running_loop().create_task(self._drive(claim), name=run_id)
                 self._tasks[run_id] = task
                 task.add_done_callback(lambda _: self._note_change())
+        self.next_wake = min(self._wakes.values(), default=None)
 
     async def _relatives(self, run_id: str, record: RunRecord | None) -> set[str]:
         """Members that became known by looking at this one, which is one no longer if it is done."""
         if record is None or (record.queue != self._queue and not record.status.is_terminal):
             self._members.discard(run_id)
+            self._parents.discard(run_id)
             return set()
         detail, found = record.detail, set()
+        if detail.children and not record.status.is_terminal:
+            self._parents.add(run_id)
+        else:
+            self._parents.discard(run_id)
         if detail.children and run_id not in self._explored:
             self._explored.add(run_id)
             history = envelopes_of(await self._engine.storage.read(run_id, limit=record.head))
@@ -163,7 +179,7 @@ class Family:
             found.add(detail.continued_to)
         if record.status.is_terminal and not detail.owes:
             self._members.discard(run_id)
-        found -= self._left
+        found -= self._left | self._members
         self._members |= found
         return found
 

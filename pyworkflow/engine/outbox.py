@@ -40,6 +40,7 @@ from pyworkflow_core.replay import ChildEnd
 from pyworkflow_core.storage import Claim, LeaseChange
 
 from ..errors import WorkflowInterruptedError
+from .ending import value_bytes
 from .engine import Engine
 from .history import envelopes_of
 from .outside import append_outside, create, end_of_chain
@@ -176,16 +177,51 @@ async def run_errand(engine: Engine, run_id: str) -> None:
 
 
 async def _tell(engine: Engine, debt: Tell) -> None:
-    payload = debt.payload
-    # Two who tell the same at the same place of the parent's log make one event of it.
-    digest = hashlib.blake2b(msgspec.json.encode((str(payload.TYPE), payload)), digest_size=8).hexdigest()
+    """Bring a parent news. What several children have to say at about the same time is one append."""
     while True:
-        record = await end_of_chain(engine, debt.run_id)
-        if record is None or record.status.is_terminal:
+        told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        queue = engine.news.get(debt.run_id)
+        if queue is None:
+            queue = engine.news[debt.run_id] = [(debt, told)]
+            try:
+                await _tell_all(engine, debt.run_id, queue)
+            finally:
+                del engine.news[debt.run_id]
+                for _, other in queue:  # if it did not come to that, they do it themselves
+                    if not other.done():
+                        other.set_result(False)
             return
-        at = max(record.updated_at, debt.at)
-        if await append_outside(engine, record, [payload], at=at, ids=[digest]):
+        queue.append((debt, told))
+        if await told:
             return
+
+
+async def _tell_all(engine: Engine, run_id: str, queue: list[tuple[Any, asyncio.Future[bool]]]) -> None:
+    while queue:
+        record = await end_of_chain(engine, run_id)
+        batch = queue[:_AT_ONCE]
+        if record is not None and not record.status.is_terminal:
+            size, most = 0, engine.storage.limits.append_bytes or 1 << 62
+            for n, (debt, _) in enumerate(batch):
+                size += value_bytes(debt.payload) + 1024
+                if n and size > most:
+                    batch = batch[:n]
+                    break
+            news = [debt.payload for debt, _ in batch]
+            # Two who tell the same at the same place of the parent's log make one event of it.
+            ids = [_id_of(payload) for payload in news]
+            times = [max(record.updated_at, debt.at) for debt, _ in batch]
+            if not await append_outside(engine, record, news, times=times, ids=ids):
+                continue
+        del queue[: len(batch)]
+        for _, told in batch:
+            if not told.done():
+                told.set_result(True)
+
+
+def _id_of(payload: Payload) -> str:
+    text = msgspec.json.encode((str(payload.TYPE), payload))
+    return hashlib.blake2b(text, digest_size=8).hexdigest()
 
 
 def has_run_no_code(record: RunRecord) -> bool:

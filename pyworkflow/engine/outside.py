@@ -17,7 +17,7 @@ async def append_outside(
     record: RunRecord,
     payloads: Sequence[Payload],
     *,
-    at: int | None = None,
+    times: Sequence[int] = (),
     ids: Sequence[str] = (),
     lease: LeaseChange | None = None,
 ) -> bool:
@@ -27,17 +27,17 @@ async def append_outside(
         engine: whose storage it is in.
         record: the run as it was read.
         payloads: what happened.
-        at: when; now, unless given.
+        times: when each; now, unless given.
         ids: the events' ids; drawn, unless given.
         lease: what becomes of the run's lease.
     """
-    when = engine.clock.now() if at is None else at
+    now = engine.clock.now()
     events = tuple(
         Event(
             record.run_id,
             record.head + 1 + i,
             ids[i] if ids else engine.ids.event_id(),
-            encode_body(payload, when),
+            encode_body(payload, times[i] if times else now),
         )
         for i, payload in enumerate(payloads)
     )
