@@ -18,6 +18,7 @@ from pyworkflow import (
     NonDeterminismError,
     StepOutsideWorkflowError,
     UnserializableValueError,
+    Worker,
     cancel_workflow,
     list_workflow_runs,
     resume,
@@ -34,6 +35,7 @@ from pyworkflow_core.storage import StorageBackend
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from simulated_runs import SECOND, make_engine
+from storage_wrappers import Wrapper
 
 sys.path.pop(0)
 
@@ -200,5 +202,27 @@ def test_a_child_begins_while_its_parent_is_busy_with_a_step(
     async def main() -> None:
         make_engine(storage, clock)
         assert await run(storage, busy) == ("it began", None)
+
+    asyncio.run(main())
+
+
+def test_many_children_that_end_at_once_tell_their_parent_in_few_appends(
+    storage: StorageBackend, clock: VirtualClock
+) -> None:
+    @workflow(name="edges.many")
+    async def many() -> int:
+        return sum(await asyncio.gather(*(start_child_workflow(doubling, n) for n in range(60))))
+
+    async def main() -> None:
+        counting = Wrapper(storage)
+        engine = make_engine(counting, clock)
+        run_id = await start(many, storage=counting, queue="q")
+        await Worker(counting, engine=engine, once=True).run()
+        assert await resume(run_id, storage=counting) == sum(2 * n for n in range(60))
+        # A child takes several appends of its own; the news of it is hardly ever one by itself.
+        events = await counting.read(run_id)
+        told = [e.timestamp for e in events if e.type == "child_workflow_completed"]
+        assert len(told) == 60
+        assert counting.commits < 60 * 7
 
     asyncio.run(main())
