@@ -182,8 +182,9 @@ class WorkflowDefinition(Generic[P, R]):
         """Refused: a workflow is started, so that it has a log."""
         if current_machine.get() is not None:
             raise StepOutsideWorkflowError(
-                f"workflow {self.name!r} was called inside a workflow: a workflow calls steps. Make what it "
-                "does a plain async function that both call, or start it from a @step."
+                f"workflow {self.name!r} was called inside a workflow: write 'await start_child_workflow("
+                f"{self.__name__}, …)' to run it as a child, or make what it does a plain async function "
+                "that both call."
             )
         raise StepOutsideWorkflowError(
             f"workflow {self.name!r} was called like a function: write 'await start({self.__name__}, …)' to "

@@ -69,7 +69,8 @@ async def start(
     """
     if current_machine.get() is not None:
         raise StepOutsideWorkflowError(
-            "start() was called inside a workflow: a replay would start the run again. Start it from a @step."
+            "start() was called inside a workflow: a replay would start the run again. Use "
+            "start_child_workflow(), or start it from a @step."
         )
     definition = _definition(workflow)
     definition.bind(args, kwargs)
