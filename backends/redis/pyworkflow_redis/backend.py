@@ -1,0 +1,326 @@
+"""The Redis backend: the storage contract in calls of scripts, one for each thing that must be atomic."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pyworkflow_core.errors import (
+    ConfigurationError,
+    CorruptLog,
+    OutcomeUnknown,
+    StorageUnavailable,
+    UnsupportedSchema,
+)
+from pyworkflow_core.events import Event
+from pyworkflow_core.record import RunRecord
+from pyworkflow_core.storage import (
+    Answer,
+    Append,
+    Capabilities,
+    Claim,
+    FeedPage,
+    Page,
+    Refused,
+    RunQuery,
+    StorageBackend,
+)
+
+from . import commits, feed, link, listing, scripts, settings
+from .connections import Command, Lost, Unreachable
+from .keys import bucket_of, bucket_tags, channel, meta_key, slot_of
+from .options import Address, read_url
+from .push import Listener
+from .removal import remove_keys
+from .rows import decode_events, decode_row, find_unfit
+from .scripts import Script
+from .topology import Topology, make_topology
+
+VERSION = 1
+GRAVE_SECONDS = 30 * 24 * 3600
+"""How long it is known that a run was deleted, so that nothing made for it brings it back."""
+
+_BUCKETS_OF_PRIMARY = 16
+_MOST_CLAIMS = 1000
+_BEYOND = 2**53
+_TURNS = 5
+
+
+class RedisStorageBackend(StorageBackend):
+    """Keeps runs in Redis or Valkey.
+
+    Args:
+        url: ``redis://``, ``rediss://``, ``redis+sentinel://`` or ``redis+cluster://``, with options.
+        reroute: where to connect to instead of an address that sentinels or nodes tell, as behind
+            a tunnel; takes and returns host and port.
+        options: the options of `pyworkflow_redis.options.Options` by name; they win over the URL's.
+
+    Raises:
+        ConfigurationError: the URL or an option cannot work.
+    """
+
+    capabilities = Capabilities(multi_process=True, server=True, push=True)
+
+    def __init__(self, url: str, *, reroute: Callable[[Address], Address] | None = None, **options: Any) -> None:
+        self._target, self.options = read_url(url, options)
+        self._reroute = reroute
+        self._topology: Topology | None = None
+        self._topology_loop: asyncio.AbstractEventLoop | None = None
+        self._seal: link.Seal | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._target.shown!r})"
+
+    # ---- opening and closing ---------------------------------------------------------
+
+    async def _open(self) -> None:
+        if self._topology is not None and self._topology_loop is not asyncio.get_running_loop():
+            self._topology.abandon()
+            self._topology = None
+        if self._topology is None:
+            self._topology = make_topology(self._target, self.options, self._reroute)
+            self._topology_loop = asyncio.get_running_loop()
+            self._listener = Listener(self._topology, channel(self.options.namespace))
+        facts = await self._look()
+        settings.check(facts, self.options)
+        await self._settle(len(facts))
+        self._seal = settings.seal(facts, self.options)
+        self.capabilities = Capabilities(
+            durable=settings.is_durable(facts, self.options),
+            multi_process=True,
+            server=True,
+            feed=self._has_feed,
+            push=True,
+            due_order="shard" if len(self._tags) > 1 else "global",
+            failover_loss=settings.failover_loss(facts, self._target.kind, self.options),
+        )
+
+    async def _look(self) -> list[settings.Facts]:
+        assert self._topology is not None
+        try:
+            await self._topology.refresh()
+            return await asyncio.gather(*map(settings.look_at, self._topology.primaries))
+        except (Unreachable, Lost) as error:
+            raise StorageUnavailable(str(error)) from error
+
+    async def _settle(self, primaries: int) -> None:
+        """Find out what the namespace is, or make it."""
+        options = self.options
+        parts = options.buckets or (_BUCKETS_OF_PRIMARY * primaries if self._target.kind == "cluster" else 1)
+        key = meta_key(options.namespace)
+        wanted = (VERSION, parts, int(bool(options.feed)), secrets.token_hex(4))
+        (said,) = await self._ask([(slot_of(key), scripts.SETTLE_NAMESPACE.call(key, *wanted))])
+        version, buckets, has_feed = map(int, said[:3])
+        if version > VERSION:
+            raise UnsupportedSchema(
+                f"namespace {options.namespace!r} has version {version}; this backend knows {VERSION}: update it"
+            )
+        if options.feed is not None and options.feed != bool(has_feed):
+            raise ConfigurationError(
+                f"namespace {options.namespace!r} was made with{'' if has_feed else 'out'} a feed, and "
+                "keeps that for good: use another namespace, or leave the option out"
+            )
+        if options.buckets is not None and options.buckets != buckets:
+            raise ConfigurationError(
+                f"namespace {options.namespace!r} was made of {buckets} buckets, and keeps them for good: "
+                "use another namespace, or leave the option out"
+            )
+        self._has_feed = bool(has_feed)
+        self._feed_tag = said[3].decode()
+        self._tags = bucket_tags(options.namespace, buckets)
+        self._slots = [slot_of(tag) for tag in self._tags]
+
+    async def _close(self) -> None:
+        topology, self._topology = self._topology, None
+        if topology is None:
+            return
+        if self._topology_loop is asyncio.get_running_loop():
+            await self._listener.close()
+            await topology.close()
+        else:
+            topology.abandon()
+
+    async def describe(self) -> list[str]:
+        """What the servers' settings mean for runs, in sentences for people."""
+        await self._ready()
+        return settings.describe(await self._look(), self._target.kind, len(self._tags), self.options)
+
+    async def drop(self) -> None:
+        """Remove the namespace with all runs in it. It looks at every key of the servers, so it takes time."""
+        await self._ready()
+        assert self._topology is not None
+        try:
+            for server in self._topology.primaries:
+                await remove_keys(server, self.options.namespace)
+        except (Unreachable, Lost) as error:
+            raise StorageUnavailable(str(error)) from error
+
+    # ---- asking ----------------------------------------------------------------------
+
+    async def _ask(self, calls: Sequence[link.Call], *, again: bool = True) -> list[Any]:
+        """The answers to calls that cannot fail by halves.
+
+        Raises:
+            StorageError: one of them failed.
+        """
+        assert self._topology is not None
+        answers = await link.ask(self._topology, calls, again=again)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise link.typed(answer) from answer
+        return answers
+
+    def _call(self, script: Script, bucket: int, *arguments: object) -> link.Call:
+        return self._slots[bucket], script.call(f"{self._tags[bucket]}?", *arguments)
+
+    async def _run(self, script: Script, run_id: str, *arguments: object, again: bool = True) -> Any:
+        """The answer of a script in a run's bucket."""
+        call = self._call(script, bucket_of(run_id, len(self._tags)), *arguments)
+        return (await self._ask([call], again=again))[0]
+
+    async def _ask_run(self, run_id: str, *commands: Command) -> list[Any]:
+        """The answers to plain commands; the first argument of each lacks the tag of the run's bucket."""
+        bucket = bucket_of(run_id, len(self._tags))
+        slot, tag = self._slots[bucket], self._tags[bucket]
+        return await self._ask([(slot, (name, tag + key, *rest)) for name, key, *rest in commands])
+
+    # ---- the contract ----------------------------------------------------------------
+
+    async def _commit(self, appends: Sequence[Append], within: Any) -> list[Answer]:
+        answers: dict[str, Answer] = {}
+        buckets: dict[int, list[Append]] = {}
+        count = len(self._tags)
+        for append in appends:
+            if (error := find_unfit(append)) is not None:
+                answers[append.run_id] = Refused(append.run_id, error)
+            else:
+                buckets.setdefault(bucket_of(append.run_id, count), []).append(append)
+        parts = [(bucket, part) for bucket, fit in buckets.items() for part in commits.in_parts(fit)]
+        fixed = (int(self._has_feed), int(self._seal is not None), channel(self.options.namespace))
+        calls = [
+            self._call(scripts.COMMIT, bucket, len(part), *fixed, *commits.arguments(part))
+            for bucket, part in parts
+        ]
+        assert self._topology is not None
+        said = await link.ask(self._topology, calls, seal=self._seal)
+        failures = []
+        for (_, part), answer in zip(parts, said, strict=True):
+            if isinstance(answer, Exception):
+                failures.append((part, answer))
+            else:
+                answers |= {a.run_id: a for a in commits.read_answers(part, answer)}
+        if failures:
+            answers |= commits.read_failures(failures, len(failures) == len(parts))
+        return [answers[append.run_id] for append in appends]
+
+    async def _read(self, run_id: str, after: int, limit: int | None) -> list[Event]:
+        if after >= _BEYOND:
+            return []
+        last = -1 if limit is None else after + min(limit, _BEYOND) - 1
+        for _ in range(_TURNS):
+            row, entries = await self._ask_run(
+                run_id, ("GETRANGE", f"r:{run_id}", 0, 19), ("LRANGE", f"e:{run_id}", after, last)
+            )
+            head = int(row.partition(b"\0")[0] or 0)
+            least = max(0, head - after)
+            if len(entries) >= (least if limit is None else min(least, limit)) and (head or not entries):
+                return decode_events(run_id, after, entries)
+            # It was made or deleted between the two; or else the log is damaged.
+        raise CorruptLog(f"run {run_id!r}: its log has not as many events as its head says", location=run_id)
+
+    async def _get(self, run_id: str) -> RunRecord | None:
+        (row,) = await self._ask_run(run_id, ("GET", f"r:{run_id}"))
+        return None if row is None else decode_row(run_id, row)
+
+    async def _find(self, query: RunQuery, cursor: str | None, limit: int) -> Page:
+        return await listing.find(self._ask_buckets(scripts.FIND), len(self._tags), query, cursor, limit)
+
+    def _ask_buckets(self, script: Script) -> Callable[[list[tuple[int, tuple[Any, ...]]]], Any]:
+        return lambda asked: self._ask([self._call(script, bucket, *words) for bucket, words in asked])
+
+    async def _claim(
+        self, owner: str, now: int, lease: int, limit: int, queues: tuple[str, ...] | None, run_id: str | None
+    ) -> list[Claim]:
+        until = now + lease
+        named = tuple(dict.fromkeys(queues or ()))
+        nonce = secrets.token_hex(8)
+        if run_id is not None:
+            row = await self._run(
+                scripts.CLAIM_RUN, run_id, now, until, run_id, nonce, owner, *named, again=False
+            )
+            return [] if row is None else [Claim(run_id, owner, nonce, until, decode_row(run_id, row))]
+        buckets = await self._due_buckets(now, named)
+        claims: list[Claim] = []
+        while buckets and len(claims) < limit:
+            left = min(limit - len(claims), _MOST_CLAIMS)
+            shares = [left // len(buckets) + (n < left % len(buckets)) for n in range(len(buckets))]
+            asked = [(b, share) for b, share in zip(buckets, shares, strict=True) if share]
+            calls = [
+                self._call(scripts.CLAIM, b, now, until, share, f"{nonce}.{b}.{len(claims)}.", owner, *named)
+                for b, share in asked
+            ]
+            buckets = buckets[len(asked) :]
+            for (bucket, share), flat in zip(asked, await self._ask(calls, again=False), strict=True):
+                for raw, token, row in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
+                    name = raw.decode()
+                    claims.append(Claim(name, owner, token.decode(), until, decode_row(name, row)))
+                if len(flat) == 3 * share:
+                    buckets.append(bucket)
+        return claims
+
+    async def _due_buckets(self, now: int, queues: tuple[str, ...]) -> list[int]:
+        """Buckets that may have something due, in an order of chance, so that none is always last."""
+        count = len(self._tags)
+        if count == 1:
+            return [0]
+        answers = await self._ask([self._call(scripts.PEEK, bucket, now, *queues) for bucket in range(count)])
+        due = [bucket for bucket, answer in enumerate(answers) if answer]
+        start = secrets.randbelow(len(due)) if due else 0
+        return due[start:] + due[:start]
+
+    async def _extend(self, claim: Claim, until: int) -> bool:
+        return await self._set_lease(claim, until)
+
+    async def _release(self, claim: Claim) -> bool:
+        return await self._set_lease(claim, "")
+
+    async def _set_lease(self, claim: Claim, until: int | str) -> bool:
+        where = channel(self.options.namespace)
+        return bool(await self._run(scripts.SET_LEASE, claim.run_id, claim.run_id, claim.token, until, where))
+
+    async def _delete(self, run_id: str, expected: int) -> None:
+        call = self._call(
+            scripts.DELETE,
+            bucket_of(run_id, len(self._tags)),
+            run_id,
+            expected,
+            int(time.time()),
+            GRAVE_SECONDS,
+        )
+        assert self._topology is not None
+        # Not again: by then the id may be another run's.
+        (answer,) = await link.ask(self._topology, [call], again=False)
+        if isinstance(answer, Lost):
+            raise OutcomeUnknown(f"run {run_id!r} may or may not have been deleted: {answer}") from answer
+        if isinstance(answer, Exception):
+            raise link.typed(answer) from answer
+        if answer != 1:
+            raise ValueError(
+                f"run {run_id!r}: its head is {answer.decode()}, not {expected}; nothing was removed"
+            )
+
+    async def _feed(self, after: str | None, limit: int) -> FeedPage:
+        if limit == 0:
+            return FeedPage([], feed.write_position(self._feed_tag, feed.read_position(after, self._feed_tag, len(self._tags))))
+        return await feed.read(self._ask_buckets(scripts.FEED), self._feed_tag, len(self._tags), after, limit)
+
+    async def _wait(self, timeout: int) -> None:
+        await self._listener.wait(timeout)
+
+
+def open_url(url: str) -> RedisStorageBackend:
+    """Make a handle from a URL."""
+    return RedisStorageBackend(url)

@@ -1,0 +1,163 @@
+"""Connections to one server: a small pool, and exchanges of many commands in one go.
+
+The connections are redis-py's; pool and time limits are ours, so that a call which is
+cancelled or comes to nothing never leaves a connection with somebody else's answer in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import hiredis
+from redis.exceptions import BusyLoadingError, RedisError, ResponseError
+
+from .options import Address, Options
+
+Command = tuple[Any, ...]
+"""A command's words: text, bytes or numbers."""
+
+_FRESH = 1.0
+"""Seconds for which an idle connection is taken to be alive without a look."""
+
+
+class Unreachable(Exception):
+    """No connection could be made, so that nothing was sent."""
+
+
+class Lost(Exception):
+    """The connection broke, or no answer came in time: what was sent may have been done."""
+
+
+class Server:
+    """One Redis server.
+
+    Args:
+        address: where it is.
+        connect: what redis-py's connection takes, and its class.
+        options: time limits, and how many connections.
+    """
+
+    def __init__(self, address: Address, connect: dict[str, Any], options: Options) -> None:
+        self.address = address
+        self._class = connect["connection_class"]
+        self._connect = {k: v for k, v in connect.items() if k != "connection_class"}
+        self._timeout = options.timeout
+        self._connect_timeout = options.connect_timeout
+        self._room = asyncio.Semaphore(options.connections)
+        self._idle: list[tuple[Any, float]] = []
+        self._closed = False
+
+    def __str__(self) -> str:
+        return f"{self.address[0]}:{self.address[1]}"
+
+    async def ask(self, *commands: Command) -> list[Any]:
+        """Send the commands on one connection, and return an answer to each; an error is one.
+
+        Raises:
+            Unreachable: nothing was sent.
+            Lost: any of it may have been done.
+        """
+        words = b"".join(map(hiredis.pack_command, commands))
+        async with self._room:
+            connection = await self._take()
+            try:
+                async with asyncio.timeout(self._timeout):
+                    answers = await _exchange(connection, words, len(commands))
+            except TimeoutError as error:
+                await _drop(connection)
+                raise Lost(f"{self} gave no answer within {self._timeout:g} s") from error
+            except (RedisError, OSError) as error:
+                await _drop(connection)
+                raise Lost(f"the connection to {self} broke: {_say(error)}") from error
+            except BaseException:
+                await _drop(connection)
+                raise
+            if self._closed or not connection.is_connected:
+                await _drop(connection)
+            else:
+                self._idle.append((connection, time.monotonic()))
+            return answers
+
+    async def connect(self) -> Any:
+        """A new connection, which the caller closes.
+
+        Raises:
+            Unreachable: there is none to be had.
+        """
+        host, port = self.address
+        connection = self._class(host=host, port=port, **self._connect)
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                await connection.connect()
+        except (RedisError, OSError, TimeoutError) as error:
+            await _drop(connection)
+            raise Unreachable(f"cannot connect to {self}: {_say(error)}") from error
+        except BaseException:
+            await _drop(connection)
+            raise
+        return connection
+
+    async def _take(self) -> Any:
+        while self._idle:
+            connection, since = self._idle.pop()
+            if time.monotonic() - since < _FRESH or not await _is_dirty(connection):
+                return connection
+            await _drop(connection)
+        return await self.connect()
+
+    async def forget(self) -> None:
+        """Close the connections that nobody uses now."""
+        idle, self._idle = self._idle, []
+        for connection, _ in idle:
+            await _drop(connection)
+
+    async def close(self) -> None:
+        """Close every connection, those in use when they come back."""
+        self._closed = True
+        await self.forget()
+
+    def abandon(self) -> None:
+        """Let go of connections of another event loop, which may be closed."""
+        idle, self._idle = self._idle, []
+        self._closed = True
+        for connection, _ in idle:
+            with contextlib.suppress(Exception):
+                connection._close()
+
+
+async def _exchange(connection: Any, words: bytes, count: int) -> list[Any]:
+    await connection.send_packed_command(words, check_health=False)
+    answers: list[Any] = []
+    for _ in range(count):
+        try:
+            answers.append(await connection.read_response())
+        except (ResponseError, BusyLoadingError) as error:
+            answers.append(error)
+    return answers
+
+
+async def _drop(connection: Any) -> None:
+    with contextlib.suppress(Exception):
+        await connection.disconnect(nowait=True)
+
+
+async def _is_dirty(connection: Any) -> bool:
+    """Whether an idle connection was closed by the other side, or holds what nobody asked for."""
+    look = getattr(connection, "can_read", None) or connection.can_read_destructive
+    try:
+        return bool(await look())
+    except (RedisError, OSError):
+        return True
+
+
+def _say(error: BaseException) -> str:
+    return str(error).strip() or type(error).__name__
+
+
+def first_error(answers: Sequence[Any]) -> Exception | None:
+    """The first of the answers that is an error."""
+    return next((answer for answer in answers if isinstance(answer, Exception)), None)
