@@ -50,7 +50,7 @@ class RedisCluster(Service):
         self.programs = [
             _store(place, NEWEST, port, *settings, f"cluster-port {bus}") for port, bus in self._nodes
         ]
-        self.url = f"redis://127.0.0.1:{self._nodes[0][0]}/0"
+        self.url = f"redis+cluster://{','.join(f'127.0.0.1:{port}' for port, _ in self._nodes)}"
 
     def settle(self) -> None:
         """Share out the slots and introduce the nodes to each other, once; wait until each sees all."""

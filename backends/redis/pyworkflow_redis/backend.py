@@ -12,6 +12,7 @@ from pyworkflow_core.errors import (
     ConfigurationError,
     CorruptLog,
     OutcomeUnknown,
+    StorageClosed,
     StorageUnavailable,
     UnsupportedSchema,
 )
@@ -40,8 +41,8 @@ from .scripts import Script
 from .topology import Topology, make_topology
 
 VERSION = 1
-GRAVE_SECONDS = 30 * 24 * 3600
-"""How long it is known that a run was deleted, so that nothing made for it brings it back."""
+GRAVE_SECONDS = 7 * 24 * 3600
+"""How long it is known that a run was deleted, so that a late first append does not bring it back."""
 
 _BUCKETS_OF_PRIMARY = 16
 _MOST_CLAIMS = 1000
@@ -99,10 +100,9 @@ class RedisStorageBackend(StorageBackend):
         )
 
     async def _look(self) -> list[settings.Facts]:
-        assert self._topology is not None
         try:
-            await self._topology.refresh()
-            return await asyncio.gather(*map(settings.look_at, self._topology.primaries))
+            await self._servers.refresh()
+            return await asyncio.gather(*map(settings.look_at, self._servers.primaries))
         except (Unreachable, Lost) as error:
             raise StorageUnavailable(str(error)) from error
 
@@ -151,12 +151,17 @@ class RedisStorageBackend(StorageBackend):
     async def drop(self) -> None:
         """Remove the namespace with all runs in it. It looks at every key of the servers, so it takes time."""
         await self._ready()
-        assert self._topology is not None
         try:
-            for server in self._topology.primaries:
+            for server in self._servers.primaries:
                 await remove_keys(server, self.options.namespace)
         except (Unreachable, Lost) as error:
             raise StorageUnavailable(str(error)) from error
+
+    @property
+    def _servers(self) -> Topology:
+        if self._topology is None:
+            raise StorageClosed(f"{self!r} is closed; open a new one")
+        return self._topology
 
     # ---- asking ----------------------------------------------------------------------
 
@@ -166,8 +171,7 @@ class RedisStorageBackend(StorageBackend):
         Raises:
             StorageError: one of them failed.
         """
-        assert self._topology is not None
-        answers = await link.ask(self._topology, calls, again=again)
+        answers = await link.ask(self._servers, calls, again=again)
         for answer in answers:
             if isinstance(answer, Exception):
                 raise link.typed(answer) from answer
@@ -204,8 +208,7 @@ class RedisStorageBackend(StorageBackend):
             self._call(scripts.COMMIT, bucket, len(part), *fixed, *commits.arguments(part))
             for bucket, part in parts
         ]
-        assert self._topology is not None
-        said = await link.ask(self._topology, calls, seal=self._seal)
+        said = await link.ask(self._servers, calls, seal=self._seal)
         failures = []
         for (_, part), answer in zip(parts, said, strict=True):
             if isinstance(answer, Exception):
@@ -300,9 +303,8 @@ class RedisStorageBackend(StorageBackend):
             int(time.time()),
             GRAVE_SECONDS,
         )
-        assert self._topology is not None
         # Not again: by then the id may be another run's.
-        (answer,) = await link.ask(self._topology, [call], again=False)
+        (answer,) = await link.ask(self._servers, [call], again=False)
         if isinstance(answer, Lost):
             raise OutcomeUnknown(f"run {run_id!r} may or may not have been deleted: {answer}") from answer
         if isinstance(answer, Exception):

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from pyworkflow_core.testing import UrlSubject
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from pyworkflow_core.storage import StorageBackend
+from pyworkflow_core.testing import Clock, UrlSubject
 from pyworkflow_core.testing.subject import PLACEHOLDER
 
 from .backend import RedisStorageBackend
+from .golden_dump import restore
+from .keys import meta_key, slot_of
+from .options import read_url
+from .topology import make_topology
+
+GOLDEN = Path(__file__).with_name("golden")
 
 
 class RedisSubject(UrlSubject):
-    """Namespaces are prefixes of keys. Without other options they have a feed."""
+    """Namespaces are prefixes of keys. Unless the URL says otherwise, they have a feed."""
 
     default_port = 6379
 
@@ -17,10 +28,22 @@ class RedisSubject(UrlSubject):
         if PLACEHOLDER not in template:
             template += f"{'&' if '?' in template else '?'}namespace={PLACEHOLDER}"
         if "feed=" not in template:
-            template += "&feed=1"
+            template += f"{'&' if '?' in template else '?'}feed=1"
         super().__init__(template)
 
     async def drop(self, namespace: str) -> None:
         """Remove the namespace's keys."""
         async with RedisStorageBackend(self.url(namespace)) as store:
             await store.drop()
+
+    @asynccontextmanager
+    async def open_golden(self, namespace: str, clock: Clock) -> AsyncIterator[StorageBackend]:
+        """What version 1 wrote, in a namespace of one bucket."""
+        target, options = read_url(self.url(namespace), {})
+        servers = make_topology(target, options)
+        await servers.refresh()
+        old = (GOLDEN / "redis-1.json").read_text(encoding="utf-8")
+        await restore(servers.server_of(slot_of(meta_key(namespace))), namespace, old)
+        await servers.close()
+        async with RedisStorageBackend(self.url(namespace), buckets=1, feed=True) as store:
+            yield store

@@ -88,6 +88,8 @@ class Server:
         Raises:
             Unreachable: there is none to be had.
         """
+        if self._closed:
+            raise Unreachable(f"the handle's connections to {self} are closed")
         host, port = self.address
         connection = self._class(host=host, port=port, **self._connect)
         try:

@@ -24,6 +24,7 @@ class Topology(ABC):
         self._reroute = reroute
         self._servers: dict[Address, Server] = {}
         self._refreshing: asyncio.Task[None] | None = None
+        self._closed = False
 
     @abstractmethod
     async def _refresh(self) -> None:
@@ -48,6 +49,8 @@ class Topology(ABC):
         Raises:
             Unreachable: nobody tells.
         """
+        if self._closed:
+            raise Unreachable("the handle is closed")
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
             self._refreshing.add_done_callback(_notice)
@@ -81,6 +84,7 @@ class Topology(ABC):
 
     async def close(self) -> None:
         """Close every connection."""
+        self._closed = True
         if self._refreshing is not None:
             self._refreshing.cancel()
             await asyncio.wait([self._refreshing])
