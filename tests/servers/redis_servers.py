@@ -29,11 +29,11 @@ def _program(place: Place, bundle: str, port: int, settings: Sequence[str], *opt
 
 
 def _store(place: Place, bundle: str, port: int, *settings: str) -> Program:
-    return _program(place, bundle, port, ["appendonly yes", 'save ""', *settings], *place.options)
+    return _program(place, bundle, port, ["appendonly yes", "appendfsync always", 'save ""', *settings], *place.options)
 
 
 class Redis(Service):
-    """One Redis server that keeps its data in an append-only file."""
+    """One Redis server that syncs its append-only file before it answers."""
 
     def __init__(self, place: Place, bundle: str) -> None:
         port = place.port()

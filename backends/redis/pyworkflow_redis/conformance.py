@@ -33,7 +33,7 @@ class RedisSubject(UrlSubject):
 
     async def drop(self, namespace: str) -> None:
         """Remove the namespace's keys."""
-        async with RedisStorageBackend(self.url(namespace)) as store:
+        async with RedisStorageBackend(self.url(namespace), buckets=None, feed=None) as store:
             await store.drop()
 
     @asynccontextmanager
