@@ -41,7 +41,7 @@ def _options(
     context.obj = {"storage": storage, "as_json": as_json}
 
 
-command(app, "demo", storage=False)(demo.demo)
+command(app, "demo")(demo.demo)
 command(app, "run")(run.run)
 command(app, "resume")(run.resume)
 command(app, "events")(events.events)

@@ -26,4 +26,4 @@ def demo(
     """
     from ..demo.parent import run_demo
 
-    return run_demo(folder, output, as_json=session.as_json)
+    return run_demo(folder, output, storage=session.url, as_json=session.as_json)

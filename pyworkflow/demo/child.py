@@ -1,11 +1,14 @@
 """The process that does the work: `python -m pyworkflow.demo.child start|resume FOLDER RUN HOLD_AFTER`.
 
+A storage other than the demo's own is named in the environment, where other users do not see its password.
+
 It works as any program would. Only its lease is short, so that nobody waits for it after the kill.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from pathlib import Path
@@ -14,15 +17,18 @@ from pyworkflow import FileStorageBackend, resume, start
 from pyworkflow.engine.engine import SECOND, Engine, Settings, use_engine
 from pyworkflow.errors import WorkflowAlreadyRunningError
 from pyworkflow_core.ids import IdSource
+from pyworkflow_core.plugins import open_storage
+from pyworkflow_core.storage import StorageBackend
 
 from .workflow import Place, checksum_manifest, read_names
 
+STORAGE = "PYWORKFLOW_DEMO_STORAGE"
 _PATIENCE = 60.0
 
 
-def storage_of(folder: Path) -> FileStorageBackend:
-    """The demo's storage."""
-    return FileStorageBackend(base_path=folder / "runs")
+def storage_of(folder: Path, url: str | None) -> StorageBackend:
+    """The demo's storage: the one that `url` names, or files of its own."""
+    return FileStorageBackend(base_path=folder / "runs") if url is None else open_storage(url)
 
 
 async def _main(task: str, folder: Path, run_id: str) -> None:
@@ -32,7 +38,7 @@ async def _main(task: str, folder: Path, run_id: str) -> None:
         def run_id(self) -> str:
             return run_id
 
-    async with storage_of(folder) as storage:
+    async with storage_of(folder, os.environ.get(STORAGE)) as storage:
         use_engine(Engine(storage, ids=OneId(), settings=Settings(lease=SECOND)))
         if task == "start":
             await start(checksum_manifest, len(read_names(folder)), storage=storage, wait=True)

@@ -153,7 +153,7 @@ class Printer:
         self.say(f"   The log holds {len(outcome.after)} events now. After the kill:")
         self._ends(outcome.after[len(outcome.before) :])
 
-    def conclude(self, outcome: Outcome, folder: Path) -> None:
+    def conclude(self, outcome: Outcome, folder: Path, storage: str | None = None) -> None:
         """Print counts, claims and what to do next."""
         counts, claims = outcome.counts(), outcome.claims()
         if self.as_json:
@@ -180,7 +180,8 @@ class Printer:
             self.say(f"check it  {tool} -c {shlex.quote(str(manifest_file(folder)))}")
         else:
             self.say("          (empty, since there are no files; sha256sum finds nothing to check)")
-        self.say(f"look at   pyworkflow events {outcome.run_id} --storage file:{place}/runs")
+        where = f"file:{place}/runs" if storage is None else shlex.quote(storage)
+        self.say(f"look at   pyworkflow events {outcome.run_id} --storage {where}")
 
     @contextlib.contextmanager
     def progress(self, total: int) -> Iterator[Callable[[int], None]]:

@@ -144,7 +144,7 @@ class RedisStorageBackend(StorageBackend):
             topology.abandon()
 
     async def describe(self) -> list[str]:
-        """What the servers' settings mean for runs, in sentences for people."""
+        """What the servers' settings mean for runs, in sentences for people; see `Describes`."""
         await self._ready()
         return settings.describe(await self._look(), self._target.kind, len(self._tags), self.options)
 
@@ -176,6 +176,18 @@ class RedisStorageBackend(StorageBackend):
             if isinstance(answer, Exception):
                 raise link.typed(answer) from answer
         return answers
+
+    async def _ask_most(self, calls: Sequence[link.Call], *, again: bool = True) -> list[Any]:
+        """The same where other buckets do without those that fail, whose answer is None.
+
+        Raises:
+            StorageError: all of them failed.
+        """
+        answers = await link.ask(self._servers, calls, again=again)
+        failures = [answer for answer in answers if isinstance(answer, Exception)]
+        if failures and len(failures) == len(calls):
+            raise link.typed(failures[0]) from failures[0]
+        return [None if isinstance(answer, Exception) else answer for answer in answers]
 
     def _call(self, script: Script, bucket: int, *arguments: object) -> link.Call:
         return self._slots[bucket], script.call(f"{self._tags[bucket]}?", *arguments)
@@ -266,7 +278,9 @@ class RedisStorageBackend(StorageBackend):
                 for b, share in asked
             ]
             buckets = buckets[len(asked) :]
-            for (bucket, share), flat in zip(asked, await self._ask(calls, again=False), strict=True):
+            for (bucket, share), flat in zip(asked, await self._ask_most(calls, again=False), strict=True):
+                if flat is None:
+                    continue
                 for raw, token, row in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
                     name = raw.decode()
                     claims.append(Claim(name, owner, token.decode(), until, decode_row(name, row)))
@@ -279,7 +293,7 @@ class RedisStorageBackend(StorageBackend):
         count = len(self._tags)
         if count == 1:
             return [0]
-        answers = await self._ask([self._call(scripts.PEEK, bucket, now, *queues) for bucket in range(count)])
+        answers = await self._ask_most([self._call(scripts.PEEK, bucket, now, *queues) for bucket in range(count)])
         due = [bucket for bucket, answer in enumerate(answers) if answer]
         start = secrets.randbelow(len(due)) if due else 0
         return due[start:] + due[:start]

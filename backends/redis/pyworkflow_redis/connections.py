@@ -20,6 +20,7 @@ from .options import Address, Options
 Command = tuple[Any, ...]
 """A command's words: text, bytes or numbers."""
 
+_ROLE = hiredis.pack_command(("ROLE",))
 _FRESH = 1.0
 """Seconds for which an idle connection is taken to be alive without a look."""
 
@@ -39,9 +40,12 @@ class Server:
         address: where it is.
         connect: what redis-py's connection takes, and its class.
         options: time limits, and how many connections.
+        only_primary: refuse a server that is a replica.
     """
 
-    def __init__(self, address: Address, connect: dict[str, Any], options: Options) -> None:
+    def __init__(
+        self, address: Address, connect: dict[str, Any], options: Options, *, only_primary: bool = False
+    ) -> None:
         self.address = address
         self._class = connect["connection_class"]
         self._connect = {k: v for k, v in connect.items() if k != "connection_class"}
@@ -49,6 +53,7 @@ class Server:
         self._connect_timeout = options.connect_timeout
         self._room = asyncio.Semaphore(options.connections)
         self._idle: list[tuple[Any, float]] = []
+        self._only_primary = only_primary
         self._closed = False
 
     def __str__(self) -> str:
@@ -95,6 +100,11 @@ class Server:
         try:
             async with asyncio.timeout(self._connect_timeout):
                 await connection.connect()
+                if self._only_primary:
+                    # A primary that was replaced, and came back, would answer reads with what it has.
+                    (role, *_), = await _exchange(connection, _ROLE, 1)
+                    if role != b"master":
+                        raise OSError("it is a replica")
         except (RedisError, OSError, TimeoutError) as error:
             await _drop(connection)
             raise Unreachable(f"cannot connect to {self}: {_say(error)}") from error

@@ -58,7 +58,10 @@ class Topology(ABC):
 
     def _at(self, address: Address) -> Server:
         if address not in self._servers:
-            self._servers[address] = Server(self._reroute(address), self._target.connect, self._options)
+            # A node of a cluster says so itself if it is not the primary of a slot.
+            alone = self._target.kind != "cluster"
+            connect = self._target.connect
+            self._servers[address] = Server(self._reroute(address), connect, self._options, only_primary=alone)
         return self._servers[address]
 
     async def _ask_any(self, known: list[Server], command: tuple[Any, ...]) -> Any:
