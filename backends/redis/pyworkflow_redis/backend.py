@@ -50,6 +50,29 @@ _BEYOND = 2**53
 _TURNS = 5
 
 
+class Session:
+    """What a handle has in one event loop.
+
+    Args:
+        topology: the servers.
+        where: the channel of wake-ups.
+    """
+
+    def __init__(self, topology: Topology, where: str) -> None:
+        self.topology = topology
+        self.listener = Listener(topology, where)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.listener.close()
+        await self.topology.close()
+
+    def abandon(self) -> None:
+        """The same where the event loop runs no more."""
+        self.listener.abandon()
+        self.topology.abandon()
+
+
 class RedisStorageBackend(StorageBackend):
     """Keeps runs in Redis or Valkey.
 
@@ -68,8 +91,7 @@ class RedisStorageBackend(StorageBackend):
     def __init__(self, url: str, *, reroute: Callable[[Address], Address] | None = None, **options: Any) -> None:
         self._target, self.options = read_url(url, options)
         self._reroute = reroute
-        self._topology: Topology | None = None
-        self._topology_loop: asyncio.AbstractEventLoop | None = None
+        self._sessions: dict[asyncio.AbstractEventLoop, Session] = {}
         self._seal: link.Seal | None = None
 
     def __repr__(self) -> str:
@@ -78,16 +100,21 @@ class RedisStorageBackend(StorageBackend):
     # ---- opening and closing ---------------------------------------------------------
 
     async def _open(self) -> None:
-        if self._topology is not None and self._topology_loop is not asyncio.get_running_loop():
-            self._topology.abandon()
-            self._topology = None
-        if self._topology is None:
-            self._topology = make_topology(self._target, self.options, self._reroute)
-            self._topology_loop = asyncio.get_running_loop()
-            self._listener = Listener(self._topology, channel(self.options.namespace))
-        facts = await self._look()
-        settings.check(facts, self.options)
-        await self._settle(len(facts))
+        for loop in [loop for loop in self._sessions if loop.is_closed()]:
+            self._sessions.pop(loop).abandon()
+        loop = asyncio.get_running_loop()
+        if loop in self._sessions:
+            return
+        topology = make_topology(self._target, self.options, self._reroute)
+        session = self._sessions[loop] = Session(topology, channel(self.options.namespace))
+        try:
+            facts = await self._look()
+            settings.check(facts, self.options)
+            await self._settle(len(facts))
+        except BaseException:
+            self._sessions.pop(loop, None)
+            await session.close()
+            raise
         self._seal = settings.seal(facts, self.options)
         self.capabilities = Capabilities(
             durable=settings.is_durable(facts, self.options),
@@ -100,9 +127,10 @@ class RedisStorageBackend(StorageBackend):
         )
 
     async def _look(self) -> list[settings.Facts]:
+        servers = self._servers
         try:
-            await self._servers.refresh()
-            return await asyncio.gather(*map(settings.look_at, self._servers.primaries))
+            await servers.refresh()
+            return await asyncio.gather(*map(settings.look_at, servers.primaries))
         except (Unreachable, Lost) as error:
             raise StorageUnavailable(str(error)) from error
 
@@ -134,14 +162,14 @@ class RedisStorageBackend(StorageBackend):
         self._slots = [slot_of(tag) for tag in self._tags]
 
     async def _close(self) -> None:
-        topology, self._topology = self._topology, None
-        if topology is None:
-            return
-        if self._topology_loop is asyncio.get_running_loop():
-            await self._listener.close()
-            await topology.close()
-        else:
-            topology.abandon()
+        sessions, self._sessions = self._sessions, {}
+        for loop, session in sessions.items():
+            if loop is asyncio.get_running_loop():
+                await session.close()
+            elif loop.is_running():
+                asyncio.run_coroutine_threadsafe(session.close(), loop)
+            else:
+                session.abandon()
 
     async def describe(self) -> list[str]:
         """What the servers' settings mean for runs, in sentences for people; see `Describes`."""
@@ -158,10 +186,15 @@ class RedisStorageBackend(StorageBackend):
             raise StorageUnavailable(str(error)) from error
 
     @property
-    def _servers(self) -> Topology:
-        if self._topology is None:
+    def _session(self) -> Session:
+        session = self._sessions.get(asyncio.get_running_loop())
+        if session is None:
             raise StorageClosed(f"{self!r} is closed; open a new one")
-        return self._topology
+        return session
+
+    @property
+    def _servers(self) -> Topology:
+        return self._session.topology
 
     # ---- asking ----------------------------------------------------------------------
 
@@ -334,7 +367,7 @@ class RedisStorageBackend(StorageBackend):
         return await feed.read(self._ask_buckets(scripts.FEED), self._feed_tag, len(self._tags), after, limit)
 
     async def _wait(self, timeout: int) -> None:
-        await self._listener.wait(timeout)
+        await self._session.listener.wait(timeout)
 
 
 def open_url(url: str) -> RedisStorageBackend:

@@ -33,6 +33,17 @@ class Lost(Exception):
     """The connection broke, or no answer came in time: what was sent may have been done."""
 
 
+class Tls:
+    """The certificates that all connections of a handle use: reading them takes longer than connecting."""
+
+    _context: Any = None
+
+    def give(self, connection: Any) -> None:
+        """Have a connection that was not made yet use them, if it is one over TLS."""
+        if hasattr(connection, "ssl_context"):
+            self._context = connection.ssl_context = self._context or connection.ssl_context
+
+
 class Server:
     """One Redis server.
 
@@ -40,11 +51,18 @@ class Server:
         address: where it is.
         connect: what redis-py's connection takes, and its class.
         options: time limits, and how many connections.
+        tls: what connections over TLS share.
         only_primary: refuse a server that is a replica.
     """
 
     def __init__(
-        self, address: Address, connect: dict[str, Any], options: Options, *, only_primary: bool = False
+        self,
+        address: Address,
+        connect: dict[str, Any],
+        options: Options,
+        tls: Tls,
+        *,
+        only_primary: bool = False,
     ) -> None:
         self.address = address
         self._class = connect["connection_class"]
@@ -55,6 +73,7 @@ class Server:
         self._idle: list[tuple[Any, float]] = []
         self._only_primary = only_primary
         self._closed = False
+        self._tls = tls
 
     def __str__(self) -> str:
         return f"{self.address[0]}:{self.address[1]}"
@@ -97,6 +116,7 @@ class Server:
             raise Unreachable(f"the handle's connections to {self} are closed")
         host, port = self.address
         connection = self._class(host=host, port=port, **self._connect)
+        self._tls.give(connection)
         try:
             async with asyncio.timeout(self._connect_timeout):
                 await connection.connect()
@@ -133,12 +153,11 @@ class Server:
         await self.forget()
 
     def abandon(self) -> None:
-        """Let go of connections of another event loop, which may be closed."""
+        """Close every connection of an event loop that runs no more."""
         idle, self._idle = self._idle, []
         self._closed = True
         for connection, _ in idle:
-            with contextlib.suppress(Exception):
-                connection._close()
+            abandon(connection)
 
 
 async def _exchange(connection: Any, words: bytes, count: int) -> list[Any]:
@@ -164,6 +183,20 @@ async def _is_dirty(connection: Any) -> bool:
         return bool(await look())
     except (RedisError, OSError):
         return True
+
+
+def abandon(connection: Any) -> None:
+    """Close a connection whose event loop runs no more: a transport leaves that to its loop otherwise."""
+    writer = connection._writer
+    connection._writer = connection._reader = None
+    if writer is None:
+        return
+    transport = writer.transport
+    with contextlib.suppress(Exception):
+        transport.abort()
+    inner = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None) or transport
+    with contextlib.suppress(Exception):
+        inner._call_connection_lost(None)
 
 
 def _say(error: BaseException) -> str:

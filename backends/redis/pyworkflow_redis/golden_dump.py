@@ -13,7 +13,7 @@ import json
 import sys
 from typing import Any
 
-from .connections import Command, Server
+from .connections import Command, Server, Tls
 from .options import Options, read_url
 
 _READ: dict[bytes, tuple[str, tuple[Any, ...]]] = {
@@ -68,7 +68,7 @@ def _bytes(text: str) -> bytes:
 
 async def _main(host: str, port: str, namespace: str) -> None:
     target, _ = read_url(f"redis://{host}:{port}", {})
-    server = Server(target.addresses[0], target.connect, Options())
+    server = Server(target.addresses[0], target.connect, Options(), Tls())
     print(await dump(server, namespace), end="")
     await server.close()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from .connections import Unreachable
+from .connections import Unreachable, abandon
 from .topology import Topology
 
 _PAUSE = 1.0
@@ -29,57 +29,47 @@ class Listener:
         self._channel = channel
         self._waiters: set[asyncio.Future[None]] = set()
         self._missed = False
-        self._starting = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self._connection: Any = None
         self._timer: asyncio.TimerHandle | None = None
 
     async def wait(self, timeout: int) -> None:
         """Return when something may be due, or after `timeout` microseconds."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        if self._task is None:
+            self._task = loop.create_task(self._listen())
+        if self._missed:
+            self._missed = False
+            return
+        waiter: asyncio.Future[None] = loop.create_future()
         self._waiters.add(waiter)
         try:
             async with asyncio.timeout(min(timeout / 1e6, _LONGEST)):
-                if await self._listen():
-                    return  # something may have become due before
-                if self._missed:
-                    self._missed = False
-                    return
                 await waiter
         except TimeoutError:
             return
         finally:
             self._waiters.discard(waiter)
 
-    async def _listen(self) -> bool:
-        """Subscribe if nobody has; whether it was done just now."""
-        async with self._starting:
-            if self._task is not None and not self._task.done():
-                return False
-            connection = None
+    async def _listen(self) -> None:
+        """Subscribe, again whenever the connection breaks; looking goes on without it."""
+        while True:
             try:
-                connection = await self._topology.primaries[0].connect()
-                await connection.send_command("SUBSCRIBE", self._channel)
-                await connection.read_response()
-            except (Unreachable, RedisError, OSError, IndexError):
-                await _close(connection)
-                await asyncio.sleep(_PAUSE)  # looking goes on without it
-                return True
-            except BaseException:
-                await _close(connection)
-                raise
-            self._missed = False
-            self._task = asyncio.get_running_loop().create_task(self._hear(connection))
-            return True
+                await self._hear()
+            except (Unreachable, RedisError, OSError, ValueError, IndexError):
+                await _close(self._connection)
+            await asyncio.sleep(_PAUSE)
+            with contextlib.suppress(Unreachable):
+                await self._topology.refresh()
 
-    async def _hear(self, connection: Any) -> None:
-        try:
-            while True:
-                _, _, due = await connection.read_response()
-                self._note(float(due))
-        except (RedisError, OSError, ValueError):
-            self._wake()  # what is said now is not heard
-        finally:
-            await _close(connection)
+    async def _hear(self) -> None:
+        self._connection = connection = await self._topology.primaries[0].connect()
+        await connection.send_command("SUBSCRIBE", self._channel)
+        await connection.read_response()
+        self._wake()  # what was said before was not heard
+        while True:
+            _, _, due = await connection.read_response()
+            self._note(float(due))
 
     def _note(self, due: float) -> None:
         """Wake everybody when it is due, by this process's clock; of times to come the next one counts."""
@@ -109,6 +99,12 @@ class Listener:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+        await _close(self._connection)
+
+    def abandon(self) -> None:
+        """The same where the event loop runs no more."""
+        if self._connection is not None:
+            abandon(self._connection)
 
 
 async def _close(connection: Any) -> None:

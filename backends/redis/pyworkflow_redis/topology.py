@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .connections import Lost, Server, Unreachable
+from .connections import Lost, Server, Tls, Unreachable
 from .options import Address, Options, Target
 
 Reroute = Callable[[Address], Address]
@@ -25,6 +25,7 @@ class Topology(ABC):
         self._servers: dict[Address, Server] = {}
         self._refreshing: asyncio.Task[None] | None = None
         self._closed = False
+        self._tls = Tls()
 
     @abstractmethod
     async def _refresh(self) -> None:
@@ -61,7 +62,9 @@ class Topology(ABC):
             # A node of a cluster says so itself if it is not the primary of a slot.
             alone = self._target.kind != "cluster"
             connect = self._target.connect
-            self._servers[address] = Server(self._reroute(address), connect, self._options, only_primary=alone)
+            self._servers[address] = Server(
+                self._reroute(address), connect, self._options, self._tls, only_primary=alone
+            )
         return self._servers[address]
 
     async def _ask_any(self, known: list[Server], command: tuple[Any, ...]) -> Any:
@@ -124,7 +127,8 @@ class Sentinels(Topology):
 
     def __init__(self, target: Target, options: Options, reroute: Reroute) -> None:
         super().__init__(target, options, reroute)
-        self._sentinels = [Server(address, target.ask, options) for address in target.addresses]
+        tls = Tls()
+        self._sentinels = [Server(address, target.ask, options, tls) for address in target.addresses]
         self._primary: Server | None = None
 
     async def _refresh(self) -> None:
