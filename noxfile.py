@@ -22,8 +22,8 @@ ROOT = Path(__file__).parent
 PROJECT: dict[str, Any] = nox.project.load_toml(ROOT / "pyproject.toml")
 OTHER_PYTHONS = ("3.12", "3.13")
 PROPERTY_TESTS = ["tests/engine/test_random_programs.py", "tests/core"]
-# {namespace} is the suite's, {folder} a temporary one.
-CONFORMANCE = {"memory": "memory://{namespace}", "file": "file://{folder}/{namespace}"}
+# {namespace} is the suite's, {folder} a temporary one; {url} and {restart} are of a server that is started for it.
+CONFORMANCE = {"memory": "memory://{namespace}", "file": "file://{folder}/{namespace}", "redis": "{url}"}
 RULE_TESTS = ("tests/test_house_rules.py", "tests/packaging/test_layers.py", "tests/packaging/test_news.py")
 TYPED_SCRIPTS = (
     "noxfile.py",
@@ -85,6 +85,8 @@ def conformance(session: nox.Session) -> None:
         for name in names:
             url = CONFORMANCE[name].replace("{folder}", folder)
             command = ["pyworkflow", "conformance", url, "--json", f"{folder}/{name}.json", *options]
+            if "{url}" in url:
+                command = ["python", "tests/servers", name, "--", *command, "--restart", "{restart}"]
             session.run(*command, success_codes=range(256))
             report = json.loads(Path(folder, f"{name}.json").read_text())
             failed += [] if report["score"] == "1.0" else [name]
