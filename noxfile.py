@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent
 PROJECT: dict[str, Any] = nox.project.load_toml(ROOT / "pyproject.toml")
 OTHER_PYTHONS = ("3.12", "3.13")
 PROPERTY_TESTS = ["tests/engine/test_random_programs.py", "tests/core"]
-# {namespace} is the suite's, {folder} a temporary one; {url} and {restart} are of a server that is started for it.
+# {namespace} is the suite's, {folder} a temporary one; {url} is a server's that is started for it.
 CONFORMANCE = {"memory": "memory://{namespace}", "file": "file://{folder}/{namespace}", "redis": "{url}"}
 RULE_TESTS = ("tests/test_house_rules.py", "tests/packaging/test_layers.py", "tests/packaging/test_news.py")
 TYPED_SCRIPTS = (

@@ -19,12 +19,12 @@ from typing import Any
 
 from file_store import START, first_append, step_append
 from redis.asyncio import Redis
+from step import at_once, charges, in_sequence
 
 from pyworkflow import start
 from pyworkflow_core.storage import Append
 from pyworkflow_redis import RedisStorageBackend
 from pyworkflow_redis.rows import encode_event, encode_row
-from step import at_once, charges, in_sequence
 
 ONE = """if redis.call('LLEN', KEYS[1]) ~= tonumber(ARGV[1]) then return -1 end
 redis.call('SET', KEYS[2], ARGV[2])
@@ -75,7 +75,9 @@ async def lone(store: RedisStorageBackend, client: Any, sync: str, steps: int = 
     show(f"lone append, {sync}", **both(ours, floors, 1), last_100_over_first_100=round(growth, 2))
 
 
-async def batches(store: RedisStorageBackend, client: Any, sync: str, size: int = 64, rounds: int = 200) -> None:
+async def batches(
+    store: RedisStorageBackend, client: Any, sync: str, size: int = 64, rounds: int = 200
+) -> None:
     """Commits of `size` appends of two events."""
     digest = await client.script_load(MANY)
     appends = [first_append(f"run_{n:020x}") for n in range(size)]
@@ -114,7 +116,10 @@ async def sleeping(store: RedisStorageBackend, client: Any, runs: int) -> None:
     for count in (min(runs, 10_000) // 2, runs):
         filled = len(kept)
         for begin in range(filled, count, 500):
-            batch = [first_append(f"run_{n:022x}", START + 10**12 + n) for n in range(begin, min(begin + 500, count))]
+            batch = [
+                first_append(f"run_{n:022x}", START + 10**12 + n)
+                for n in range(begin, min(begin + 500, count))
+            ]
             await store.commit(batch)
             kept += batch
         used = (await client.info("memory"))["used_memory"] - before

@@ -29,9 +29,7 @@ _LOOK = 0.02
 _GUARD = 100
 
 
-def run_demo(
-    folder: Path | None, output: Path, *, storage: str | None = None, as_json: bool = False
-) -> int:
+def run_demo(folder: Path | None, output: Path, *, storage: str | None = None, as_json: bool = False) -> int:
     """Run the demo and print what it shows.
 
     Args:

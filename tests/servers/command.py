@@ -7,7 +7,8 @@
 The first starts a server, runs the command, ends the server, and returns what the command returned. Options
 are those of the server's own program, such as --appendfsync always for Redis. In the command, {url} is
 replaced by the server's URL, and {restart} by a shell command that kills the server and starts it again.
-Tests that the command runs find the server by the environment variable that --list shows. --prepare fetches the programs of all servers.
+Tests that the command runs find the server by the environment variable that --list shows. --prepare fetches
+the programs of all servers.
 """
 
 from __future__ import annotations

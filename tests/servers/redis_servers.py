@@ -29,7 +29,9 @@ def _program(place: Place, bundle: str, port: int, settings: Sequence[str], *opt
 
 
 def _store(place: Place, bundle: str, port: int, *settings: str) -> Program:
-    return _program(place, bundle, port, ["appendonly yes", "appendfsync always", 'save ""', *settings], *place.options)
+    return _program(
+        place, bundle, port, ["appendonly yes", "appendfsync always", 'save ""', *settings], *place.options
+    )
 
 
 class Redis(Service):

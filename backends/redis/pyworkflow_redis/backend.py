@@ -30,7 +30,7 @@ from pyworkflow_core.storage import (
     StorageBackend,
 )
 
-from . import commits, feed, link, listing, scripts, settings
+from . import commits, feed, link, listing, scripts, settings, words
 from .connections import Command, Lost, Unreachable
 from .keys import bucket_of, bucket_tags, channel, meta_key, slot_of
 from .options import Address, read_url
@@ -88,7 +88,9 @@ class RedisStorageBackend(StorageBackend):
 
     capabilities = Capabilities(multi_process=True, server=True, push=True)
 
-    def __init__(self, url: str, *, reroute: Callable[[Address], Address] | None = None, **options: Any) -> None:
+    def __init__(
+        self, url: str, *, reroute: Callable[[Address], Address] | None = None, **options: Any
+    ) -> None:
         self._target, self.options = read_url(url, options)
         self._reroute = reroute
         self._sessions: dict[asyncio.AbstractEventLoop, Session] = {}
@@ -174,7 +176,7 @@ class RedisStorageBackend(StorageBackend):
     async def describe(self) -> list[str]:
         """What the servers' settings mean for runs, in sentences for people; see `Describes`."""
         await self._ready()
-        return settings.describe(await self._look(), self._target.kind, len(self._tags), self.options)
+        return words.describe(await self._look(), self._target.kind, len(self._tags), self.options)
 
     async def drop(self) -> None:
         """Remove the namespace with all runs in it. It looks at every key of the servers, so it takes time."""
@@ -326,7 +328,9 @@ class RedisStorageBackend(StorageBackend):
         count = len(self._tags)
         if count == 1:
             return [0]
-        answers = await self._ask_most([self._call(scripts.PEEK, bucket, now, *queues) for bucket in range(count)])
+        answers = await self._ask_most(
+            [self._call(scripts.PEEK, bucket, now, *queues) for bucket in range(count)]
+        )
         due = [bucket for bucket, answer in enumerate(answers) if answer]
         start = secrets.randbelow(len(due)) if due else 0
         return due[start:] + due[:start]
@@ -363,7 +367,12 @@ class RedisStorageBackend(StorageBackend):
 
     async def _feed(self, after: str | None, limit: int) -> FeedPage:
         if limit == 0:
-            return FeedPage([], feed.write_position(self._feed_tag, feed.read_position(after, self._feed_tag, len(self._tags))))
+            return FeedPage(
+                [],
+                feed.write_position(
+                    self._feed_tag, feed.read_position(after, self._feed_tag, len(self._tags))
+                ),
+            )
         return await feed.read(self._ask_buckets(scripts.FEED), self._feed_tag, len(self._tags), after, limit)
 
     async def _wait(self, timeout: int) -> None:

@@ -69,7 +69,9 @@ def _read_answer(append: Append, answer: Any) -> Answer:
     return answer_moved(append, int(head), stored)
 
 
-def read_failures(failures: Sequence[tuple[Sequence[Append], Exception]], all_failed: bool) -> dict[str, Answer]:
+def read_failures(
+    failures: Sequence[tuple[Sequence[Append], Exception]], all_failed: bool
+) -> dict[str, Answer]:
     """What errors of whole scripts mean, by run.
 
     Raises:

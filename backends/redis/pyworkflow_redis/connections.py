@@ -122,7 +122,7 @@ class Server:
                 await connection.connect()
                 if self._only_primary:
                     # A primary that was replaced, and came back, would answer reads with what it has.
-                    (role, *_), = await _exchange(connection, _ROLE, 1)
+                    ((role, *_),) = await _exchange(connection, _ROLE, 1)
                     if role != b"master":
                         raise OSError("it is a replica")
         except (RedisError, OSError, TimeoutError) as error:

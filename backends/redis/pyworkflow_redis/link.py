@@ -75,7 +75,9 @@ async def ask(
                 groups.setdefault(topology.server_of(calls[index][0]), []).append(index)
             except Unreachable as error:
                 answers[index] = error
-        exchanges = [_exchange(server, [calls[i][1] for i in group], seal) for server, group in groups.items()]
+        exchanges = [
+            _exchange(server, [calls[i][1] for i in group], seal) for server, group in groups.items()
+        ]
         got = [await exchanges[0]] if len(exchanges) == 1 else await asyncio.gather(*exchanges)
         for group, theirs in zip(groups.values(), got, strict=True):
             for index, answer in zip(group, theirs, strict=True):
@@ -87,9 +89,9 @@ async def ask(
         if not all(isinstance(answers[i], NoScriptError) for i in remaining):
             await asyncio.sleep(pause)
             await _refresh(topology)
-    for index, error in lost.items():
+    for index, loss in lost.items():
         if isinstance(answers[index], Exception):
-            answers[index] = error  # a later try that was refused says nothing of the one before
+            answers[index] = loss  # a later try that was refused says nothing of the one before
     return answers
 
 

@@ -100,12 +100,13 @@ async def find(ask: Ask, buckets: int, query: RunQuery, cursor: str | None, limi
     if bounds is None or (query.status is not None and not query.status):
         return Page([], None)
     limit = min(limit, _LARGEST_PAGE)
-    begin, end = bounds
-    fixed = (end, _pattern(query), *(word for group in _groups(query) for word in (len(group), *group)))
+    begin, upto = bounds
+    fixed = (upto, _pattern(query), *(word for group in _groups(query) for word in (len(group), *group)))
     streams = [_Stream(bucket, begin) for bucket in range(buckets)]
     wanted = limit + 1
     share = wanted if buckets == 1 else min(wanted, 2 * wanted // buckets + 4)
     asked = streams
+    page: list[_Found] = []
     while asked:
         answers = await ask([(s.bucket, (share, BUDGET, s.next, *fixed)) for s in asked])
         for stream, answer in zip(asked, answers, strict=True):
@@ -122,7 +123,7 @@ async def find(ask: Ask, buckets: int, query: RunQuery, cursor: str | None, limi
 def _first(streams: list[_Stream], count: int) -> tuple[list[_Found], _Place]:
     """The first runs of all streams, up to the place behind which one of them may find more."""
     end = min((stream.reached for stream in streams if stream.next), default=_END)
-    page = []
+    page: list[_Found] = []
     for entry in merge(*(stream.found for stream in streams), key=_place):
         if len(page) == count or _place(entry) > end:
             break

@@ -125,9 +125,15 @@ def read_url(url: str, given: dict[str, Any]) -> tuple[Target, Options]:
         raise ConfigurationError(f"{shown!r}: {_PATHS[kind]}")
     addresses = tuple(_address(host, kind, shown) for host in hosts.split(","))
     if kind == "server" and len(addresses) > 1:
-        raise ConfigurationError(f"{shown!r} names several servers: write redis+sentinel:// or redis+cluster://")
+        raise ConfigurationError(
+            f"{shown!r} names several servers: write redis+sentinel:// or redis+cluster://"
+        )
     theirs = {name: value for name, value in pairs.items() if name not in known}
-    asked = {name.removeprefix("sentinel_"): theirs.pop(name) for name in list(theirs) if name.startswith("sentinel_")}
+    asked = {
+        name.removeprefix("sentinel_"): theirs.pop(name)
+        for name in list(theirs)
+        if name.startswith("sentinel_")
+    }
     tls = scheme.partition("+")[0]
     return (
         Target(

@@ -68,7 +68,9 @@ def decode_row(run_id: str, row: bytes) -> RunRecord:
             rest=rest,
         )
     except (ValueError, msgspec.MsgspecError) as error:
-        raise CorruptLog(f"run {run_id!r}: its row is not readable: {row[:80]!r}…", location=run_id) from error
+        raise CorruptLog(
+            f"run {run_id!r}: its row is not readable: {row[:80]!r}…", location=run_id
+        ) from error
 
 
 def encode_event(event: Event) -> bytes:

@@ -201,5 +201,3 @@ _KINDS: Mapping[str, type[Topology]] = {"server": Alone, "sentinel": Sentinels, 
 def make_topology(target: Target, options: Options, reroute: Reroute | None = None) -> Topology:
     """What the URL names; `reroute` says where to connect to instead of addresses that servers tell."""
     return _KINDS[target.kind](target, options, reroute or (lambda address: address))
-
-

@@ -47,9 +47,7 @@ class Nodes:
         """Move so many of a slot's keys."""
         keys = await self.clients[source].execute_command("CLUSTER", "GETKEYSINSLOT", slot, most)
         port = self.clients[target].connection_pool.connection_kwargs["port"]
-        await self.clients[source].execute_command(
-            "MIGRATE", "127.0.0.1", port, "", 0, 5000, "KEYS", *keys
-        )
+        await self.clients[source].execute_command("MIGRATE", "127.0.0.1", port, "", 0, 5000, "KEYS", *keys)
 
     async def end_moving(self, slot: int, target: int) -> None:
         """Say that a slot has come to its new node."""

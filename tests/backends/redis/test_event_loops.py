@@ -25,7 +25,7 @@ def test_a_handle_goes_on_in_another_event_loop(any_namespace: Any) -> None:
 
     asyncio.run(begin())
     asyncio.run(go_on())
-    del store
+    assert store.closed
     gc.collect()
 
 
@@ -49,7 +49,7 @@ def test_threads_with_loops_of_their_own_share_a_handle(namespace: Any) -> None:
     asyncio.run(store.close())
     records = namespace.run(lambda handle: handle.list_runs())
     assert [record.head for record in records] == [19] * 3
-    del store
+    assert store.closed
     gc.collect()
 
 
@@ -58,5 +58,5 @@ def test_a_handle_is_closed_in_another_event_loop(namespace: Any) -> None:
     asyncio.run(store.open())
     asyncio.run(store.close())
     assert store.closed
-    del store
+    assert store.closed
     gc.collect()

@@ -1,4 +1,4 @@
-"""A server whose memory is full: appends are refused as a whole, what frees memory works, and so it recovers."""
+"""A server whose memory is full refuses whole appends; what frees memory works, and so it recovers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Eight processes that append to the same runs and handle what is due: nothing is lost, doubled or forgotten."""
+"""Eight processes append to the same runs and handle what is due: nothing is lost, doubled or forgotten."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ async def crowd(namespace: Any) -> None:
         ended.set()
         found = await following
         told = [tuple(event) for out, _ in outputs for event in json.loads(out)]
-        logs = {record.run_id: await store.read(record.run_id) for record in await store.list_runs(limit=RUNS)}
+        logs = {
+            record.run_id: await store.read(record.run_id) for record in await store.list_runs(limit=RUNS)
+        }
         records = {run_id: await store.get(run_id) for run_id in logs}
         late = await store.claim(owner="late", now=2**62, lease=1, limit=1)
     check(told, found, logs)

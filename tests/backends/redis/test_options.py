@@ -23,7 +23,9 @@ def test_a_servers_url_has_user_password_host_port_and_database() -> None:
 
 
 def test_options_stand_in_the_url_or_beside_it_which_wins() -> None:
-    _, options = read_url("redis://h?namespace=a&buckets=7&feed=yes&timeout=2.5&ack=wait:2", {"namespace": "b"})
+    _, options = read_url(
+        "redis://h?namespace=a&buckets=7&feed=yes&timeout=2.5&ack=wait:2", {"namespace": "b"}
+    )
     assert (options.namespace, options.buckets, options.feed, options.timeout) == ("b", 7, True, 2.5)
     assert options.replicas == 2
 

@@ -46,7 +46,9 @@ def test_a_waiter_listens_again_after_its_connection_was_cut(namespace: Any) -> 
         waiter = asyncio.create_task(store.wait(LONG))
         await asyncio.sleep(0.1)
         async with Redis.from_url(namespace.url) as client:
-            for line in (await client.execute_command("CLIENT", "LIST", "TYPE", "pubsub")).decode().splitlines():
+            for line in (
+                (await client.execute_command("CLIENT", "LIST", "TYPE", "pubsub")).decode().splitlines()
+            ):
                 await client.execute_command("CLIENT", "KILL", "ID", line.split()[0].removeprefix("id="))
         async with asyncio.timeout(20):
             await waiter

@@ -11,7 +11,9 @@ from pyworkflow_core.events import Event
 from pyworkflow_core.record import RunRecord, RunStatus
 from pyworkflow_redis.rows import decode_events, decode_row, encode_event, encode_row
 
-NAMES = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), min_size=1, max_size=20)
+NAMES = st.text(
+    st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), min_size=1, max_size=20
+)
 TEXT = st.text(st.characters(blacklist_categories=["Cs"]), max_size=20)
 NUMBERS = st.integers(-(2**63), 2**63 - 1)
 RECORDS = st.builds(
@@ -43,7 +45,9 @@ def test_entries_hold_events_exactly(said: list[tuple[str, bytes]]) -> None:
     assert decode_events("run", 6, [encode_event(event) for event in events]) == events
 
 
-@pytest.mark.parametrize("row", [b"", b"1\0i", b"x\0i\0\0005\0q\0" + b"\0" * 8 + b"running\0\0\0{}\0000\0", b"\xff" * 50])
+@pytest.mark.parametrize(
+    "row", [b"", b"1\0i", b"x\0i\0\0005\0q\0" + b"\0" * 8 + b"running\0\0\0{}\0000\0", b"\xff" * 50]
+)
 def test_a_row_that_is_none_is_named(row: bytes) -> None:
     with pytest.raises(CorruptLog, match="run 'a'"):
         decode_row("a", row)
