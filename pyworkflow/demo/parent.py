@@ -16,11 +16,10 @@ from pathlib import Path
 from pyworkflow_core.errors import ConfigurationError, WorkflowError
 from pyworkflow_core.events import Event
 from pyworkflow_core.ids import IdSource
-from pyworkflow_core.plugins import redact
 from pyworkflow_core.storage import StorageBackend
 
-from .child import STORAGE, storage_of
 from .files import Found, default_folder, find_files
+from .place import URL_VARIABLE, name_of, own_url, storage_of
 from .report import Outcome, Printer, count_completed, marks_of
 from .workflow import marks_file, names_file
 
@@ -29,13 +28,13 @@ _LOOK = 0.02
 _GUARD = 100
 
 
-def run_demo(folder: Path | None, output: Path, *, storage: str | None = None, as_json: bool = False) -> int:
+def run_demo(folder: Path | None, output: Path, *, url: str | None = None, as_json: bool = False) -> int:
     """Run the demo and print what it shows.
 
     Args:
         folder: whose files to take; None for Python's own library.
         output: where to write.
-        storage: where the run is kept, as a URL; None for files in `output`.
+        url: the storage; None for a folder in the output.
         as_json: print numbers as JSON, and nothing else.
 
     Returns:
@@ -43,6 +42,7 @@ def run_demo(folder: Path | None, output: Path, *, storage: str | None = None, a
 
     Raises:
         ConfigurationError: a folder or a storage that cannot be used.
+        StorageError: the storage cannot be reached.
     """
     source = folder or default_folder()
     if not source.is_dir():
@@ -52,8 +52,9 @@ def run_demo(folder: Path | None, output: Path, *, storage: str | None = None, a
     found = find_files(source, leave_out=output, library=folder is None)
     names_file(output).write_bytes(b"".join(name + b"\0" for name in found.names))
     marks_file(output).touch()
-    outcome = asyncio.run(_demo(source, output.resolve(), found, storage, printer))
-    printer.conclude(outcome, output, None if storage is None else redact(storage))
+    own = None if url is None else own_url(url)
+    outcome = asyncio.run(_demo(source, output.resolve(), found, own, printer))
+    printer.conclude(outcome, output, name_of(output, own))
     return 0 if outcome.good else 1
 
 
@@ -76,12 +77,14 @@ def _prepare(output: Path) -> None:
 async def _demo(source: Path, folder: Path, found: Found, url: str | None, printer: Printer) -> Outcome:
     files = len(found.names)
     run_id = IdSource().run_id()
-    printer.begin(source, found, run_id)
     half = files // 2
     hold_after = half + min(_GUARD, files // 4) if files else -1
     async with storage_of(folder, url) as storage:
         if not storage.capabilities.multi_process:
-            raise ConfigurationError(f"the demo's processes cannot share {redact(url or '')!r}")
+            raise ConfigurationError(
+                f"the demo kills a process and goes on in another, and {name_of(folder, url)} is for one only"
+            )
+        printer.begin(source, found, run_id)
         watch = _Watch(storage, run_id, files, printer)
         began = time.monotonic()
         with _child("start", folder, run_id, hold_after, url) as first:
@@ -163,7 +166,9 @@ def _child(
         str(hold_after),
     ]
     # In a process group of its own: Ctrl-C is for us, and we end the child.
-    environment = os.environ if url is None else {**os.environ, STORAGE: url}
+    environment = {name: text for name, text in os.environ.items() if name != URL_VARIABLE}
+    if url is not None:
+        environment[URL_VARIABLE] = url
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, env=environment)
     try:
         yield process
