@@ -13,7 +13,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -123,12 +123,12 @@ async def sleeping(store: RedisStorageBackend, client: Any, runs: int) -> None:
             await store.commit(batch)
             kept += batch
         used = (await client.info("memory"))["used_memory"] - before
-        gets = await repeat(lambda n: store.get(kept[n * 7919 % count].run_id))
+        gets = await repeat(store.get(kept[n * 7919 % count].run_id) for n in range(300))
         appends = [first_append(f"new_{count}_{n}") for n in range(300)]
-        commits = await repeat(lambda n: store.commit([appends[n]]))
+        commits = await repeat(store.commit([append]) for append in appends)
         for append in appends:
             await store.delete(append.run_id, expected=1)
-        polls = await repeat(lambda n: store.claim(owner="w", now=START, lease=10**9, limit=50))
+        polls = await repeat(store.claim(owner="w", now=START, lease=10**9, limit=50) for _ in range(300))
         claims = []
         for turn in range(50):
             now, lease = START + 10**12 + count + turn, 10**14
@@ -142,9 +142,9 @@ async def sleeping(store: RedisStorageBackend, client: Any, runs: int) -> None:
         )  # fmt: skip
 
 
-async def repeat(make: Callable[[int], Awaitable[Any]], times: int = 300) -> float:
+async def repeat(calls: Iterator[Awaitable[Any]]) -> float:
     """The median in microseconds."""
-    taken = [(await timed(make(n)))[0] for n in range(times)]
+    taken = [(await timed(call))[0] for call in calls]
     return round(statistics.median(taken) * 1e6, 1)
 
 

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated
 
 import typer
 
-from .session import Session, run
+from .session import Session
+from .storage import describe
 
 
 def backends(
     session: Session,
     check: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Instead: open this storage, and say what its settings mean."),
+        typer.Option(metavar="URL", help="Instead: say what this storage is set to, and what that means."),
     ] = None,
 ) -> int:
     """List the storage backends.
 
     Each that is installed is shown, with what keeps it from working if anything does.
     """
-    return _list(session) if check is None else run(_check(session, check))
+    if check is None:
+        return _list(session)
+    return describe(dataclasses.replace(session, url=check))
 
 
 def _list(session: Session) -> int:
@@ -50,22 +54,4 @@ def _list(session: Session) -> int:
     for backend in found:
         if backend.problem:
             print(style(f"\n{backend.scheme}: {one_line(backend.problem)}", "31"))
-    return 0
-
-
-async def _check(session: Session, url: str) -> int:
-    import msgspec
-
-    from pyworkflow_core.describing import describe
-    from pyworkflow_core.plugins import open_storage, redact
-
-    from .values import print_json
-
-    async with open_storage(url) as store:
-        said = await describe(store)
-        declared = msgspec.structs.asdict(store.capabilities)
-    if session.as_json:
-        print_json({"storage": redact(url), "capabilities": declared, "says": said})
-    else:
-        print("\n".join(said))
     return 0

@@ -14,6 +14,7 @@ class _Redis:
             extra="redis",
             drivers=("redis", "hiredis"),
             conformance="pyworkflow_redis.conformance:RedisSubject",
+            options=("migrate", "namespace"),
         )
 
     @hookimpl

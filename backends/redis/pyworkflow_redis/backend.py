@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pyworkflow_core.description import describe_storage
 from pyworkflow_core.errors import (
-    ConfigurationError,
     CorruptLog,
     OutcomeUnknown,
     StorageClosed,
@@ -30,9 +30,10 @@ from pyworkflow_core.storage import (
     StorageBackend,
 )
 
-from . import commits, feed, link, listing, scripts, settings, words
+from . import commits, feed, link, listing, namespace, scripts, settings, words
 from .connections import Command, Lost, Unreachable
-from .keys import bucket_of, bucket_tags, channel, meta_key, slot_of
+from .keys import bucket_of, bucket_tags, channel, slot_of
+from .namespace import Layout
 from .options import Address, read_url
 from .push import Listener
 from .removal import remove_keys
@@ -40,11 +41,9 @@ from .rows import decode_events, decode_row, find_unfit
 from .scripts import Script
 from .topology import Topology, make_topology
 
-VERSION = 1
 GRAVE_SECONDS = 7 * 24 * 3600
 """How long it is known that a run was deleted, so that a late first append does not bring it back."""
 
-_BUCKETS_OF_PRIMARY = 16
 _MOST_CLAIMS = 1000
 _BEYOND = 2**53
 _TURNS = 5
@@ -107,61 +106,36 @@ class RedisStorageBackend(StorageBackend):
         loop = asyncio.get_running_loop()
         if loop in self._sessions:
             return
-        topology = make_topology(self._target, self.options, self._reroute)
-        session = self._sessions[loop] = Session(topology, channel(self.options.namespace))
+        session = self._sessions[loop] = self._connect()
         try:
-            facts = await self._look()
+            facts = await settings.look(session.topology)
             settings.check(facts, self.options)
-            await self._settle(len(facts))
+            new = namespace.plan(self.options, self._target.kind, len(facts))
+            self._take(facts, await namespace.settle(self._ask, self.options, new))
         except BaseException:
             self._sessions.pop(loop, None)
             await session.close()
             raise
+
+    def _connect(self) -> Session:
+        topology = make_topology(self._target, self.options, self._reroute)
+        return Session(topology, channel(self.options.namespace))
+
+    def _take(self, facts: list[settings.Facts], layout: Layout) -> None:
+        """Take what was found out: how to commit, where runs are, and what can be promised."""
+        self._layout = layout
+        self._tags = bucket_tags(self.options.namespace, layout.buckets)
+        self._slots = [slot_of(tag) for tag in self._tags]
         self._seal = settings.seal(facts, self.options)
         self.capabilities = Capabilities(
             durable=settings.is_durable(facts, self.options),
             multi_process=True,
             server=True,
-            feed=self._has_feed,
+            feed=layout.feed,
             push=True,
-            due_order="shard" if len(self._tags) > 1 else "global",
+            due_order="shard" if layout.buckets > 1 else "global",
             failover_loss=settings.failover_loss(facts, self._target.kind, self.options),
         )
-
-    async def _look(self) -> list[settings.Facts]:
-        servers = self._servers
-        try:
-            await servers.refresh()
-            return await asyncio.gather(*map(settings.look_at, servers.primaries))
-        except (Unreachable, Lost) as error:
-            raise StorageUnavailable(str(error)) from error
-
-    async def _settle(self, primaries: int) -> None:
-        """Find out what the namespace is, or make it."""
-        options = self.options
-        parts = options.buckets or (_BUCKETS_OF_PRIMARY * primaries if self._target.kind == "cluster" else 1)
-        key = meta_key(options.namespace)
-        wanted = (VERSION, parts, int(bool(options.feed)), secrets.token_hex(4))
-        (said,) = await self._ask([(slot_of(key), scripts.SETTLE_NAMESPACE.call(key, *wanted))])
-        version, buckets, has_feed = map(int, said[:3])
-        if version > VERSION:
-            raise UnsupportedSchema(
-                f"namespace {options.namespace!r} has version {version}; this backend knows {VERSION}: update it"
-            )
-        if options.feed is not None and options.feed != bool(has_feed):
-            raise ConfigurationError(
-                f"namespace {options.namespace!r} was made with{'' if has_feed else 'out'} a feed, and "
-                "keeps that for good: use another namespace, or leave the option out"
-            )
-        if options.buckets is not None and options.buckets != buckets:
-            raise ConfigurationError(
-                f"namespace {options.namespace!r} was made of {buckets} buckets, and keeps them for good: "
-                "use another namespace, or leave the option out"
-            )
-        self._has_feed = bool(has_feed)
-        self._feed_tag = said[3].decode()
-        self._tags = bucket_tags(options.namespace, buckets)
-        self._slots = [slot_of(tag) for tag in self._tags]
 
     async def _close(self) -> None:
         sessions, self._sessions = self._sessions, {}
@@ -174,12 +148,28 @@ class RedisStorageBackend(StorageBackend):
                 session.abandon()
 
     async def describe(self) -> list[str]:
-        """What the servers' settings mean for runs, in sentences for people; see `Describes`."""
-        await self._ready()
-        return words.describe(await self._look(), self._target.kind, len(self._tags), self.options)
+        """What the servers' settings mean for runs, how the namespace was made, and what is promised.
+
+        A namespace that nobody has made is described as it would be made.
+        """
+        try:
+            await self._ready()
+        except UnsupportedSchema as error:
+            if error.found != 0:
+                raise
+            session = self._connect()
+            try:
+                facts = await settings.look(session.topology)
+            finally:
+                await session.close()
+            self._take(facts, namespace.plan(self.options, self._target.kind, len(facts)))
+        else:
+            facts = await settings.look(self._servers)
+        own = [*words.describe(facts, self.options), self._layout.describe(self.options.namespace)]
+        return [*own, *describe_storage(self.capabilities, self.limits)]
 
     async def drop(self) -> None:
-        """Remove the namespace with all runs in it. It looks at every key of the servers, so it takes time."""
+        """Remove the namespace with all runs in it. It looks at every key of the servers."""
         await self._ready()
         try:
             for server in self._servers.primaries:
@@ -250,7 +240,7 @@ class RedisStorageBackend(StorageBackend):
             else:
                 buckets.setdefault(bucket_of(append.run_id, count), []).append(append)
         parts = [(bucket, part) for bucket, fit in buckets.items() for part in commits.in_parts(fit)]
-        fixed = (int(self._has_feed), int(self._seal is not None), channel(self.options.namespace))
+        fixed = (int(self._layout.feed), int(self._seal is not None), channel(self.options.namespace))
         calls = [
             self._call(scripts.COMMIT, bucket, len(part), *fixed, *commits.arguments(part))
             for bucket, part in parts
@@ -366,14 +356,10 @@ class RedisStorageBackend(StorageBackend):
             )
 
     async def _feed(self, after: str | None, limit: int) -> FeedPage:
+        tag, buckets = self._layout.tag, len(self._tags)
         if limit == 0:
-            return FeedPage(
-                [],
-                feed.write_position(
-                    self._feed_tag, feed.read_position(after, self._feed_tag, len(self._tags))
-                ),
-            )
-        return await feed.read(self._ask_buckets(scripts.FEED), self._feed_tag, len(self._tags), after, limit)
+            return FeedPage([], feed.write_position(tag, feed.read_position(after, tag, buckets)))
+        return await feed.read(self._ask_buckets(scripts.FEED), tag, buckets, after, limit)
 
     async def _wait(self, timeout: int) -> None:
         await self._session.listener.wait(timeout)

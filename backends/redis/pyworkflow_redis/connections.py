@@ -92,16 +92,16 @@ class Server:
                 async with asyncio.timeout(self._timeout):
                     answers = await _exchange(connection, words, len(commands))
             except TimeoutError as error:
-                await _drop(connection)
+                await drop(connection)
                 raise Lost(f"{self} gave no answer within {self._timeout:g} s") from error
             except (RedisError, OSError) as error:
-                await _drop(connection)
+                await drop(connection)
                 raise Lost(f"the connection to {self} broke: {_say(error)}") from error
             except BaseException:
-                await _drop(connection)
+                await drop(connection)
                 raise
             if self._closed or not connection.is_connected:
-                await _drop(connection)
+                await drop(connection)
             else:
                 self._idle.append((connection, time.monotonic()))
             return answers
@@ -126,10 +126,10 @@ class Server:
                     if role != b"master":
                         raise OSError("it is a replica")
         except (RedisError, OSError, TimeoutError) as error:
-            await _drop(connection)
+            await drop(connection)
             raise Unreachable(f"cannot connect to {self}: {_say(error)}") from error
         except BaseException:
-            await _drop(connection)
+            await drop(connection)
             raise
         return connection
 
@@ -138,14 +138,14 @@ class Server:
             connection, since = self._idle.pop()
             if time.monotonic() - since < _FRESH or not await _is_dirty(connection):
                 return connection
-            await _drop(connection)
+            await drop(connection)
         return await self.connect()
 
     async def forget(self) -> None:
         """Close the connections that nobody uses now."""
         idle, self._idle = self._idle, []
         for connection, _ in idle:
-            await _drop(connection)
+            await drop(connection)
 
     async def close(self) -> None:
         """Close every connection, those in use when they come back."""
@@ -171,8 +171,11 @@ async def _exchange(connection: Any, words: bytes, count: int) -> list[Any]:
     return answers
 
 
-async def _drop(connection: Any) -> None:
+async def drop(connection: Any) -> None:
+    """Close a connection at once: over TLS it would say goodbye, and the event loop may end before that."""
     with contextlib.suppress(Exception):
+        if connection._writer is not None:
+            connection._writer.transport.abort()
         await connection.disconnect(nowait=True)
 
 

@@ -33,6 +33,7 @@ class Options(Struct, frozen=True, kw_only=True):
         feed: whether the namespace has a feed; fixed when it is made. None takes it as it is.
         buckets: into how many parts the namespace is divided; fixed when it is made. None takes
             it as it is, or makes one part, and on a cluster 16 for each primary.
+        migrate: ``never`` refuses a namespace that nobody has made; ``auto`` makes it.
         ack: what has happened when a commit is acknowledged: ``server`` what the server's settings
             say; ``everysec`` it is synced to disk within a second; ``always`` it is synced;
             ``wait:N`` so many replicas have it.
@@ -45,6 +46,7 @@ class Options(Struct, frozen=True, kw_only=True):
     namespace: str = "pyworkflow"
     feed: bool | None = None
     buckets: int | None = None
+    migrate: str = "auto"
     ack: str = "server"
     eviction: str = "refuse"
     timeout: float = 10.0
@@ -60,6 +62,8 @@ class Options(Struct, frozen=True, kw_only=True):
             raise ConfigurationError(
                 f"ack={self.ack!r}: there are 'server', 'everysec', 'always' and 'wait:N', for N replicas"
             )
+        if self.migrate not in {"auto", "never"}:
+            raise ConfigurationError(f"migrate={self.migrate!r}: there are 'auto' and 'never'")
         if self.eviction not in {"refuse", "allow"}:
             raise ConfigurationError(f"eviction={self.eviction!r}: there are 'refuse' and 'allow'")
         if self.buckets is not None and not 0 < self.buckets <= MOST_BUCKETS:

@@ -9,7 +9,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from .connections import Unreachable, abandon
+from .connections import Unreachable, abandon, drop
 from .topology import Topology
 
 _PAUSE = 1.0
@@ -57,7 +57,7 @@ class Listener:
             try:
                 await self._hear()
             except (Unreachable, RedisError, OSError, ValueError, IndexError):
-                await _close(self._connection)
+                await self._drop()
             await asyncio.sleep(_PAUSE)
             with contextlib.suppress(Unreachable):
                 await self._topology.refresh()
@@ -92,6 +92,10 @@ class Listener:
             if not waiter.done():
                 waiter.set_result(None)
 
+    async def _drop(self) -> None:
+        if self._connection is not None:
+            await drop(self._connection)
+
     async def close(self) -> None:
         """Listen no more."""
         if self._timer is not None:
@@ -99,15 +103,9 @@ class Listener:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        await _close(self._connection)
+        await self._drop()
 
     def abandon(self) -> None:
         """The same where the event loop runs no more."""
         if self._connection is not None:
             abandon(self._connection)
-
-
-async def _close(connection: Any) -> None:
-    if connection is not None:
-        with contextlib.suppress(Exception):
-            await connection.disconnect(nowait=True)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from msgspec import Struct
 
 from pyworkflow_core.errors import ConfigurationError, StorageUnavailable
 
-from .connections import Server
+from .connections import Lost, Server, Unreachable
 from .link import Seal
 from .options import Options
+from .topology import Topology
 
 _WAITAOF_SINCE = (7, 2)
-ASYNCHRONOUS = "what was acknowledged and had not reached the replica that takes over"
 
 
 class Facts(Struct, frozen=True, kw_only=True):
@@ -50,6 +51,19 @@ class Facts(Struct, frozen=True, kw_only=True):
     def syncs_each_write(self) -> bool:
         """Whether every answer comes after what it answers was synced to disk."""
         return bool(self.appendonly) and self.appendfsync == "always"
+
+
+async def look(topology: Topology) -> list[Facts]:
+    """Ask every primary for its settings.
+
+    Raises:
+        StorageUnavailable: one of them does not answer.
+    """
+    try:
+        await topology.refresh()
+        return await asyncio.gather(*map(look_at, topology.primaries))
+    except (Unreachable, Lost) as error:
+        raise StorageUnavailable(str(error)) from error
 
 
 async def look_at(server: Server) -> Facts:
@@ -137,10 +151,10 @@ def failover_loss(facts: list[Facts], kind: str, options: Options) -> str:
         return ""
     if options.replicas:
         return (
-            f"what was acknowledged is in the memory of {options.replicas} replica(s); it is lost if one "
-            "without it takes over"
+            f"what was acknowledged, if none of the {options.replicas} replica(s) that have it in memory "
+            "takes over"
         )
-    return ASYNCHRONOUS
+    return "what was acknowledged and had not reached the replica that takes over"
 
 
 def _on(value: bool | None) -> str:
@@ -148,7 +162,7 @@ def _on(value: bool | None) -> str:
 
 
 def seal(facts: list[Facts], options: Options) -> Seal | None:
-    """What a commit has to ask for behind its scripts, so that its acknowledgement is worth what it promises."""
+    """What a commit has to ask for behind its scripts, so that its acknowledgement holds its promise."""
     patience = int(options.timeout * 800)  # in milliseconds, and within the time for an answer
     if options.replicas:
         wanted = options.replicas

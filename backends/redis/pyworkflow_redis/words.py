@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from .options import Options
-from .settings import ASYNCHRONOUS, Facts, failover_loss
+from .settings import Facts
 
 
-def describe(facts: list[Facts], kind: str, buckets: int, options: Options) -> list[str]:
-    """What the settings mean, a sentence each."""
-    lines = []
-    for server in facts:
-        lines += [f"{server.name}: {sentence}" for sentence in _describe(server, options)]
-    if kind == "cluster":
-        lines.append(f"The namespace {options.namespace} has {buckets} buckets on {len(facts)} primaries.")
-    loss = failover_loss(facts, kind, options)
-    if loss:
-        lines.append(f"A failover can lose {loss}." if loss == ASYNCHRONOUS else f"Failover: {loss}.")
-    return lines
+def describe(facts: list[Facts], options: Options) -> list[str]:
+    """What the servers' settings mean, a sentence each."""
+    return [f"{server.name}: {sentence}" for server in facts for sentence in _describe(server, options)]
 
 
 def _describe(server: Facts, options: Options) -> list[str]:
@@ -60,8 +52,12 @@ def _persistence(server: Facts, options: Options) -> str:
 
 def _memory(server: Facts) -> str:
     if server.evicts:
-        return f"MAY LOSE RUNS: it evicts any key when its memory is full (maxmemory-policy {server.policy}). Set noeviction."
+        return (
+            f"MAY LOSE RUNS: it evicts any key when its memory is full (maxmemory-policy {server.policy}). "
+            "Set noeviction."
+        )
     if not server.maxmemory:
         return "memory has no limit (maxmemory 0): the machine's own is the limit. Set maxmemory."
     kept = "never evicts runs" if server.policy is not None else "its maxmemory-policy is not told"
-    return f"{kept}; when {server.maxmemory / 1e6:.0f} MB are full, appends are refused as a whole until there is room."
+    limit = f"{server.maxmemory / 1e6:.0f} MB"
+    return f"{kept}; when {limit} are full, appends are refused as a whole until there is room."

@@ -52,7 +52,7 @@ class Terminator:
             except (OSError, asyncio.CancelledError):
                 pass
             finally:
-                target.close()
+                target.transport.abort()  # close() would wait for a goodbye, and the loop may not
 
         await asyncio.gather(pump(reader, ours), pump(theirs, writer))
 
