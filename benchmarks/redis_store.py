@@ -57,8 +57,8 @@ def both(ours: list[float], floors: list[float], each: int) -> dict[str, float]:
     }  # fmt: skip
 
 
-async def lone(store: RedisStorageBackend, client: Any, sync: str, steps: int = 1000) -> None:
-    """Appends of one run, one after the other, turn by turn with the floor."""
+async def lone(store: RedisStorageBackend, client: Any, sync: str, steps: int = 1000) -> float:
+    """Appends of one run, one after the other, turn by turn with the floor, which is returned."""
     digest = await client.script_load(ONE)
     append = first_append("run_0123456789abcdef0123")
     await store.commit([append])
@@ -72,7 +72,9 @@ async def lone(store: RedisStorageBackend, client: Any, sync: str, steps: int = 
         assert answer > 0
         floors.append(taken)
     growth = statistics.median(ours[-100:]) / statistics.median(ours[:100])
-    show(f"lone append, {sync}", **both(ours, floors, 1), last_100_over_first_100=round(growth, 2))
+    figures = both(ours, floors, 1)
+    show(f"lone append, {sync}", **figures, last_100_over_first_100=round(growth, 2))
+    return figures["floor_us"]
 
 
 async def batches(
@@ -100,11 +102,11 @@ async def batches(
     show(f"commits of {size} appends, {sync}", **both(ours, floors, size))
 
 
-async def steps(store: RedisStorageBackend, sync: str) -> None:
-    """Whole steps, engine included."""
+async def steps(store: RedisStorageBackend, sync: str, floor: float) -> None:
+    """Whole steps, engine included, over the floor of a lone append."""
     await in_sequence(store, 100)
     us, growth = await in_sequence(store, 1000)
-    show(f"step, {sync}", us=round(us, 1), growth=round(growth, 2))
+    show(f"step, {sync}", us=round(us, 1), ratio=round(us / floor, 2), growth=round(growth, 2))
     await start(charges, 1, storage=store)
     show(f"200 runs of 10 steps, {sync}", steps_per_second=round(await at_once(store, 200, 10)))
 
@@ -150,9 +152,9 @@ async def repeat(calls: Iterator[Awaitable[Any]]) -> float:
 
 async def measure(url: str, sync: str, runs: int) -> None:
     async with Redis.from_url(url) as client, RedisStorageBackend(url, namespace="benchmark") as store:
-        await lone(store, client, sync)
+        floor = await lone(store, client, sync)
         await batches(store, client, sync)
-        await steps(store, sync)
+        await steps(store, sync, floor)
         if runs:
             await sleeping(store, client, runs)
         await store.drop()
