@@ -122,8 +122,8 @@ class Server:
                 await connection.connect()
                 if self._only_primary:
                     # A primary that was replaced, and came back, would answer reads with what it has.
-                    ((role, *_),) = await _exchange(connection, _ROLE, 1)
-                    if role != b"master":
+                    (answer,) = await _exchange(connection, _ROLE, 1)
+                    if isinstance(answer, list) and answer[0] != b"master":  # some forbid to ask
                         raise OSError("it is a replica")
         except (RedisError, OSError, TimeoutError) as error:
             await drop(connection)

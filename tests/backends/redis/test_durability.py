@@ -89,7 +89,7 @@ def test_a_server_that_evicts_only_what_expires_keeps_runs(own_server: Any) -> N
 
 
 def test_a_server_that_tells_nothing_of_its_settings_is_taken_as_not_durable(own_server: Any) -> None:
-    server = own_server("redis", "--rename-command", "CONFIG", "")
+    server = own_server("redis", "--rename-command", "CONFIG", "", "--rename-command", "ROLE", "")
     capabilities, said = look(server.url)
     assert not capabilities.durable
     assert "does not tell how often it is synced" in said

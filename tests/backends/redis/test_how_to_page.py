@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from pyworkflow_core.errors import StorageError, StorageUnavailable
+from pyworkflow_core.errors import FeedPositionLost, StorageError, StorageUnavailable
 from pyworkflow_core.storage import Committed, RunQuery
 from pyworkflow_core.testing.appends import after, created
 from pyworkflow_redis import RedisStorageBackend
@@ -109,9 +109,16 @@ def test_a_snapshot_is_restored_as_the_page_says(own_server: Any, tmp_path: Path
 
         return asyncio.run(main())
 
-    async def write(url: str, *names: str) -> None:
+    async def write(url: str, name: str) -> str:
+        async with RedisStorageBackend(url, feed=True) as store:
+            assert await store.commit([created(name)]) == [Committed(name, 1)]
+            return (await store.feed()).position
+
+    async def follow(url: str, position: str) -> None:
         async with RedisStorageBackend(url) as store:
-            assert await store.commit([created(name) for name in names]) == [Committed(n, 1) for n in names]
+            with pytest.raises(FeedPositionLost):
+                await store.feed(after=position)
+            assert len((await store.feed()).events) == 2
 
     old = own_server("redis")
     asyncio.run(write(old.url, "a"))
@@ -119,7 +126,7 @@ def test_a_snapshot_is_restored_as_the_page_says(own_server: Any, tmp_path: Path
         client.bgsave()
         wait_for(client, "rdb_bgsave_in_progress")
         shutil.copy(Path(client.config_get("dir")["dir"]) / "dump.rdb", tmp_path)
-    asyncio.run(write(old.url, "b"))
+    position = asyncio.run(write(old.url, "b"))
     old.close()
 
     new = own_server("redis", "--dir", str(tmp_path), "--appendonly", "no")
@@ -127,11 +134,13 @@ def test_a_snapshot_is_restored_as_the_page_says(own_server: Any, tmp_path: Path
     with Redis.from_url(new.url) as client:
         client.config_set("appendonly", "yes")
         wait_for(client, "aof_rewrite_in_progress")
+        assert client.hset("{pyworkflow}:meta", "tag", "1763820000") == 0
     asyncio.run(write(new.url, "b"))
     new.close()
 
     kept = own_server("redis", "--dir", str(tmp_path), "--appendonly", "yes")
     assert look(kept.url) == [1, 1]
+    asyncio.run(follow(kept.url, position))
 
 
 def test_the_options_of_the_page_are_those_of_the_code() -> None:
