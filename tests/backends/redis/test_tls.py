@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from pyworkflow_core.errors import StorageUnavailable
 from pyworkflow_core.testing import PROFILES
@@ -18,14 +19,13 @@ from pyworkflow_core.testing.runner import applies, look_at, make_check
 from pyworkflow_redis import RedisStorageBackend
 from pyworkflow_redis.conformance import RedisSubject
 
-CERTIFICATE = Path(__file__).with_name("tls") / "localhost.pem"
-
 
 class Terminator:
     """Takes TLS connections, and passes what they say on to a plain server. Lives in a thread."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, authority: trustme.CA) -> None:
         self._target = port
+        self._authority = authority
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
         self._thread.start()
@@ -34,7 +34,7 @@ class Terminator:
     async def _serve(self) -> None:
         self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(CERTIFICATE)
+        self._authority.issue_cert("localhost").configure_cert(context)
         server = await asyncio.start_server(self._pass_on, "127.0.0.1", 0, ssl=context)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
@@ -63,24 +63,41 @@ class Terminator:
 
 
 @pytest.fixture
-def tls_port(redis: Any) -> Iterator[int]:
+def authority() -> trustme.CA:
+    """Whoever signs the server's certificate."""
+    return trustme.CA()
+
+
+@pytest.fixture
+def trusted(authority: trustme.CA, tmp_path: Path) -> Path:
+    """The file of the authority's certificate."""
+    file = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(file)
+    return file
+
+
+@pytest.fixture
+def tls_port(redis: Any, authority: trustme.CA) -> Iterator[int]:
     """The port at which the shared server speaks TLS."""
-    terminator = Terminator(redis.port)
+    terminator = Terminator(redis.port, authority)
     yield terminator.port
     terminator.close()
 
 
 @pytest.mark.parametrize("law", [2, 12, 24, 34, 38])
-def test_laws_hold_over_tls(law: int, tls_port: int) -> None:
-    subject = RedisSubject(f"rediss://localhost:{tls_port}/0?ssl_ca_certs={CERTIFICATE}")
+def test_laws_hold_over_tls(law: int, tls_port: int, trusted: Path) -> None:
+    subject = RedisSubject(f"rediss://localhost:{tls_port}/0?ssl_ca_certs={trusted}")
     seen = look_at(subject)
     checks = [check for check in all_checks() if check.law == law and applies(check, seen.capabilities)]
     make_check(checks[0], subject, PROFILES["quick"], 0)
 
 
-def test_a_certificate_that_is_not_trusted_is_refused(tls_port: int) -> None:
+@pytest.mark.parametrize(
+    "url", ["rediss://:hidden@localhost:{}/0", "rediss://127.0.0.1:{}/0?ssl_ca_certs={}"]
+)
+def test_a_certificate_that_is_not_trusted_is_refused(url: str, tls_port: int, trusted: Path) -> None:
     async def main() -> None:
-        async with RedisStorageBackend(f"rediss://:hidden@localhost:{tls_port}/0"):
+        async with RedisStorageBackend(url.format(tls_port, trusted)):
             raise AssertionError("it opened")
 
     with pytest.raises(StorageUnavailable, match="certificate") as caught:
