@@ -134,3 +134,32 @@ async def lose_a_node(server: Any) -> None:
 
 def test_claims_go_on_where_a_node_is_left_and_each_run_is_claimed_once(own_server: Any) -> None:
     asyncio.run(lose_a_node(own_server("redis-cluster")))
+
+
+async def go_on_without_a_node(server: Any) -> None:
+    async with RedisStorageBackend(server.url, timeout=2, connect_timeout=2) as store:
+        async with Nodes(server.url) as nodes:
+            lost, kept = [await runs_on(store, nodes, node, 5) for node in (2, 0)]
+            for run_id in (*lost, *kept):
+                assert await store.commit([created(run_id)]) == [Committed(run_id, 1)]
+            last = nodes.clients[2].connection_pool.connection_kwargs["port"]
+        server.kill(last)
+        await asyncio.sleep(3)  # longer than the others take to notice
+        claims = await store.claim(owner="w", now=10, lease=100, limit=100)
+        assert sorted(claim.run_id for claim in claims) == sorted(kept)
+        record = claims[0].record
+        answers = await store.commit([after(record), after(created(lost[0]).record)])
+        assert answers[0] == Committed(record.run_id, 2)
+        assert isinstance(answers[1], Unknown)
+        for call in (store.get(lost[0]), store.find()):
+            with pytest.raises(StorageUnavailable):
+                await call
+        server.start(last)
+        async with asyncio.timeout(30):
+            while isinstance((await store.commit([after(created(lost[0]).record)]))[0], Unknown):
+                await asyncio.sleep(0.1)
+        assert len(await store.read(lost[0])) == 2
+
+
+def test_runs_on_other_nodes_go_on_where_a_cluster_need_not_be_whole(own_server: Any) -> None:
+    asyncio.run(go_on_without_a_node(own_server("redis-cluster", "--cluster-require-full-coverage", "no")))
