@@ -30,7 +30,7 @@ from pyworkflow_core.storage import (
     StorageBackend,
 )
 
-from . import commits, feed, link, listing, namespace, scripts, settings, words
+from . import claims, commits, feed, link, listing, namespace, scripts, settings, words
 from .connections import Command, Lost, Unreachable
 from .keys import bucket_of, bucket_tags, channel, slot_of
 from .namespace import Layout
@@ -44,7 +44,6 @@ from .topology import Topology, make_topology
 GRAVE_SECONDS = 7 * 24 * 3600
 """How long it is known that a run was deleted, so that a late first append does not bring it back."""
 
-_MOST_CLAIMS = 1000
 _BEYOND = 2**53
 _TURNS = 5
 
@@ -202,13 +201,14 @@ class RedisStorageBackend(StorageBackend):
                 raise link.typed(answer) from answer
         return answers
 
-    async def _ask_most(self, calls: Sequence[link.Call], *, again: bool = True) -> list[Any]:
-        """The same where other buckets do without those that fail, whose answer is None.
+    async def _ask_most(self, script: Script, asked: list[tuple[int, tuple[Any, ...]]]) -> list[Any]:
+        """The answers of a script in buckets, once; None where one fails, since the others do without it.
 
         Raises:
             StorageError: all of them failed.
         """
-        answers = await link.ask(self._servers, calls, again=again)
+        calls = [self._call(script, bucket, *arguments) for bucket, arguments in asked]
+        answers = await link.ask(self._servers, calls, again=False)
         failures = [answer for answer in answers if isinstance(answer, Exception)]
         if failures and len(failures) == len(calls):
             raise link.typed(failures[0]) from failures[0]
@@ -284,46 +284,13 @@ class RedisStorageBackend(StorageBackend):
     async def _claim(
         self, owner: str, now: int, lease: int, limit: int, queues: tuple[str, ...] | None, run_id: str | None
     ) -> list[Claim]:
-        until = now + lease
         named = tuple(dict.fromkeys(queues or ()))
-        nonce = secrets.token_hex(8)
-        if run_id is not None:
-            row = await self._run(
-                scripts.CLAIM_RUN, run_id, now, until, run_id, nonce, owner, *named, again=False
-            )
-            return [] if row is None else [Claim(run_id, owner, nonce, until, decode_row(run_id, row))]
-        buckets = await self._due_buckets(now, named)
-        claims: list[Claim] = []
-        while buckets and len(claims) < limit:
-            left = min(limit - len(claims), _MOST_CLAIMS)
-            shares = [left // len(buckets) + (n < left % len(buckets)) for n in range(len(buckets))]
-            asked = [(b, share) for b, share in zip(buckets, shares, strict=True) if share]
-            calls = [
-                self._call(scripts.CLAIM, b, now, until, share, f"{nonce}.{b}.{len(claims)}.", owner, *named)
-                for b, share in asked
-            ]
-            buckets = buckets[len(asked) :]
-            for (bucket, share), flat in zip(asked, await self._ask_most(calls, again=False), strict=True):
-                if flat is None:
-                    continue
-                for raw, token, row in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
-                    name = raw.decode()
-                    claims.append(Claim(name, owner, token.decode(), until, decode_row(name, row)))
-                if len(flat) == 3 * share:
-                    buckets.append(bucket)
-        return claims
-
-    async def _due_buckets(self, now: int, queues: tuple[str, ...]) -> list[int]:
-        """Buckets that may have something due, in an order of chance, so that none is always last."""
-        count = len(self._tags)
-        if count == 1:
-            return [0]
-        answers = await self._ask_most(
-            [self._call(scripts.PEEK, bucket, now, *queues) for bucket in range(count)]
-        )
-        due = [bucket for bucket, answer in enumerate(answers) if answer]
-        start = secrets.randbelow(len(due)) if due else 0
-        return due[start:] + due[:start]
+        if run_id is None:
+            return await claims.claim(self._ask_most, len(self._tags), owner, now, lease, limit, named)
+        until, token = now + lease, secrets.token_hex(8)
+        words = (now, until, run_id, token, owner, *named)
+        row = await self._run(scripts.CLAIM_RUN, run_id, *words, again=False)
+        return [] if row is None else [Claim(run_id, owner, token, until, decode_row(run_id, row))]
 
     async def _extend(self, claim: Claim, until: int) -> bool:
         return await self._set_lease(claim, until)
