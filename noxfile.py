@@ -31,6 +31,9 @@ CONFORMANCE = {
     "sqlite": ("", "sqlite:///{folder}/laws.db?feed=1"),
     "postgresql": ("postgresql", "{url}?feed=1"),
     "mariadb": ("mariadb", "{url}"),
+    "redis": ("redis", "{url}"),
+    "redis6": ("redis6", "{url}"),
+    "redis-cluster": ("redis-cluster", "{url}"),
 }
 RULE_TESTS = ("tests/test_house_rules.py", "tests/packaging/test_layers.py", "tests/packaging/test_news.py")
 TYPED_SCRIPTS = (

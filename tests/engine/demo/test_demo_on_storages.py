@@ -53,7 +53,7 @@ def files(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(params=["file", "sqlite", "postgresql", "mariadb"])
+@pytest.fixture(params=["file", "sqlite", "postgresql", "mariadb", "redis"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A storage of each kind; what the demo makes there is removed."""
     if request.param == "file":
