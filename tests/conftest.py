@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["servers.fixtures"]
+
 # Machines differ in speed and run many workers: no example fails for being slow.
 CI = os.environ.get("CI") == "true"
 settings.register_profile(

@@ -35,6 +35,7 @@ MIRRORS = {
     "packaging": ".",
     "docs": "docs",
     "benchmarks": "benchmarks",
+    "servers": "tests/servers",  # a tool of the tests, which keeps its own beside it
 }
 
 

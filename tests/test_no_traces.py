@@ -37,6 +37,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     (folder / "pytest.ini").touch()
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-rE"]
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    env["PYTHONPATH"] = str(CONFTEST.parent)  # where the copied conftest finds what it imports
     done = subprocess.run(
         command,
         cwd=folder,
