@@ -22,7 +22,7 @@ from .broken import NotChecked
 if TYPE_CHECKING:
     from .subject import Subject
 
-_LINE = 2**24
+LINE = 2**24
 
 
 class Child:
@@ -39,11 +39,11 @@ class Child:
         errors = tempfile.TemporaryFile()  # noqa: SIM115
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-X", "utf8", "-m", __name__),
+            *("-X", "utf8", "-m", f"{__package__}.child_place"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
-            limit=_LINE,
+            limit=LINE,
         )
         child = cls(process, errors)
         await child.say({**spec, "path": sys.path})
@@ -121,32 +121,32 @@ def make_subject(described: dict[str, Any]) -> Subject:
     """Make the subject that `describe_subject` described."""
     from .subject import FactorySubject, Subject
 
-    found = _find(described["module"], described["file"], described["name"])
-    if isinstance(found, type) and issubclass(found, Subject):
-        template = described["template"]
-        make = cast("Any", found)
-        subject: Subject = make() if template is None else make(template)
-    else:
-        subject = FactorySubject(found)
+    found = load_subject(*(described[key] for key in ("module", "file", "name", "template")))
+    subject: Subject = found if isinstance(found, Subject) else FactorySubject(found)
     subject._folder = Path(described["folder"])
     return subject
 
 
-def load_subject(module: str, file: str | None, name: str) -> Any:
+def load_subject(module: str, file: str | None, name: str, template: str | None = None) -> Any:
     """The subject, or the function that opens handles, that a printed program names.
 
     Args:
         module: the module's name.
         file: its file, in case it cannot be imported by name.
         name: the class or function in it.
+        template: the URL, if the class takes one.
     """
     from .subject import Subject
 
-    found = _find(module, file, name)
-    return found() if isinstance(found, type) and issubclass(found, Subject) else found
+    found = find(module, file, name)
+    if isinstance(found, type) and issubclass(found, Subject):
+        make = cast("Any", found)
+        return make() if template is None else make(template)
+    return found
 
 
-def _find(module: str, file: str | None, name: str) -> Any:
+def find(module: str, file: str | None, name: str) -> Any:
+    """What stands under a name in a module, or in the file that it came from."""
     found: Any = _import(module, file)
     for part in name.split("."):
         found = getattr(found, part)
@@ -170,23 +170,3 @@ def _import(name: str, file: str | None) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
-
-
-async def _main() -> None:
-    from .child_place import ChildPlace
-
-    reader = asyncio.StreamReader(limit=_LINE)
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    spec = json.loads(await reader.readline())
-    sys.path[:] = spec["path"]
-    told, sys.stdout = sys.stdout, sys.stderr  # what a backend prints must not look like an answer
-    module, name = spec["function"]
-    function = getattr(_import(module, None), name)
-    subject = make_subject(spec["subject"])
-    async with ChildPlace(subject, spec["namespace"], spec["now"], spec["seed"], reader, told) as place:
-        await function(place, **spec["arguments"])
-
-
-if __name__ == "__main__":
-    asyncio.run(_main())

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from typing import Any, TextIO
 
+from .child import LINE, find, make_subject
 from .clock import Clock
 from .place import Place
 from .profiles import PROFILES
@@ -38,3 +40,21 @@ class ChildPlace(Place):
         """The next thing that the parent says; waits for it. None if the parent is gone."""
         line = await self._reader.readline()
         return json.loads(line) if line else None
+
+
+async def _main() -> None:
+    reader = asyncio.StreamReader(limit=LINE)
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    spec = json.loads(await reader.readline())
+    sys.path[:] = spec["path"]
+    told, sys.stdout = sys.stdout, sys.stderr  # what a backend prints must not look like an answer
+    module, name = spec["function"]
+    function = find(module, None, name)
+    subject = make_subject(spec["subject"])
+    async with ChildPlace(subject, spec["namespace"], spec["now"], spec["seed"], reader, told) as place:
+        await function(place, **spec["arguments"])
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())

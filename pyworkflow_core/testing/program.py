@@ -11,8 +11,9 @@ from typing import Any
 from ..plugins import redact
 from .child import describe_subject
 from .laws.table import LAWS
-from .subject import Subject, UrlSubject
+from .subject import Subject, UrlSubject, subject_of
 
+_KEYS = ("module", "file", "name")
 URL_VARIABLE = "PYWORKFLOW_CONFORMANCE_URL"
 
 
@@ -94,13 +95,14 @@ def _global_names(code: Any) -> set[str]:
 
 def write_target(subject: Subject) -> tuple[set[tuple[str, str]], list[str], str]:
     """What a program has to import, the lines that it needs first, and the expression of the subject."""
-    if isinstance(subject, UrlSubject):
+    if isinstance(subject, UrlSubject) and type(subject_of(subject.template)) is type(subject):
         if redact(subject.template) == subject.template:
             return set(), [], repr(subject.template)
         line = f'url = os.environ["{URL_VARIABLE}"]  # {redact(subject.template)}'
         return {("os", "")}, [line, ""], "url"
     described = describe_subject(subject)
-    where = ", ".join(repr(described[key]) for key in ("module", "file", "name"))
+    keys = _KEYS if described["template"] is None else (*_KEYS, "template")
+    where = ", ".join(repr(described[key]) for key in keys)
     return {("pyworkflow_core.testing", "load_subject")}, [], f"load_subject({where})"
 
 

@@ -160,23 +160,10 @@ class WakesItsOwnHandle(RamStore):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._own: set[asyncio.Future[None]] = set()
 
-    async def _wait(self, timeout: int) -> None:
-        shared, self._space.waiters = self._space.waiters, self._waiting
-        waiting = asyncio.ensure_future(super()._wait(timeout))
-        await asyncio.sleep(0)
-        self._space.waiters = shared
-        try:
-            await waiting
-        finally:
-            waiting.cancel()
-            self._waiting.clear()
-
-    def _wake_all(self) -> None:
-        for waiter in self._waiting:
-            if not waiter.done():
-                waiter.set_result(None)
+    def _waiters(self) -> set[asyncio.Future[None]]:
+        return self._own
 
 
 class WakesForNewRuns(RamStore):
@@ -198,7 +185,7 @@ class WakesOneOfAll(RamStore):
     """Wakes one of those who wait, who may not want that run at all."""
 
     def _wake_all(self) -> None:
-        for waiter in list(self._space.waiters)[:1]:
+        for waiter in list(self._waiters())[:1]:
             if not waiter.done():
                 waiter.set_result(None)
 
@@ -215,9 +202,9 @@ class LeavesAWaiter(RamStore):
 
     async def _wait(self, timeout: int) -> None:
         waiter = asyncio.get_running_loop().create_future()
-        self._space.waiters.add(waiter)
+        self._waiters().add(waiter)
         await asyncio.wait([waiter], timeout=timeout / 1e6)
-        self._space.waiters.discard(waiter)
+        self._waiters().discard(waiter)
 
 
 class SwallowsCancellation(RamStore):

@@ -82,7 +82,7 @@ class KeepsTheConnection(TcpStore):
         return self._socket if self._socket is not None else await super()._connection()
 
 
-class SaysItIsUnavailable(TcpStore):
+class GivesUpForGood(TcpStore):
     """Closes for good at the first connection that breaks."""
 
     async def _exchange(self, request: bytes) -> bytes:
@@ -94,7 +94,7 @@ class SaysItIsUnavailable(TcpStore):
 
 
 class LosesWhatItAcknowledged(TcpStore):
-    """Keeps runs in the server's memory, and writes them down every now and then."""
+    """Keeps runs in the server's memory alone."""
 
     server_module = "pyworkflow_core.testing.faulty.forgetful_server"
 

@@ -166,12 +166,16 @@ class RamStore(PlainStore):
     # ---- waiting -------------------------------------------------------------------
 
     async def _wait(self, timeout: int) -> None:
-        waiter = asyncio.get_running_loop().create_future()
-        self._space.waiters.add(waiter)
+        waiters, waiter = self._waiters(), asyncio.get_running_loop().create_future()
+        waiters.add(waiter)
         try:
             await asyncio.wait([waiter], timeout=timeout / 1e6)
         finally:
-            self._space.waiters.discard(waiter)
+            waiters.discard(waiter)
+
+    def _waiters(self) -> set[asyncio.Future[None]]:
+        """Who waits, on whichever handle."""
+        return self._space.waiters
 
     def _tell_waiters(self, appends: Sequence[Append], answers: Sequence[Answer]) -> None:
         """Wake who waits, if one of the appends made a run due, now or later."""
@@ -179,7 +183,7 @@ class RamStore(PlainStore):
             self._wake_all()
 
     def _wake_all(self) -> None:
-        for waiter in self._space.waiters:
+        for waiter in self._waiters():
             if not waiter.done():
                 waiter.set_result(None)
 

@@ -42,13 +42,13 @@ async def a_conflict_leaves_log_and_record_as_they_were(place: Place) -> None:
 async def a_conflict_makes_no_run(place: Place) -> None:
     """An append to a run that is not there leaves nothing that is listed, claimed or in the way."""
     store = await place.open()
-    await store.commit([created("b", at=place.now)])
+    await store.commit([created("b")])
     same(await run_ids(store), ["b"], "the listing of one run")
-    loser = resumed(created("a").record, at=place.now, lease=LeaseChange("t", "me", place.now + place.unit))
+    loser = resumed(created("a").record, at=0, lease=LeaseChange("t", "me", place.now + place.unit))
     if isinstance(await settled(store, loser), Conflict):
         same(await run_ids(store), ["b"], "the listing after an append to no run conflicted")
         same(await claimed(place, store), ["b"], "what is due after an append to no run conflicted")
-        same(await outcome(store, created("a", at=place.now)), "Committed", "the append that makes the run")
+        same(await outcome(store, created("a")), "Committed", "the append that makes the run")
         same(await event_ids(store, "a"), ["e1"], "the log of the run that was made after a conflict")
         claims = await store.claim(owner="x", now=place.now, lease=place.unit, run_id="a")
         same([claim.run_id for claim in claims], ["a"], "a claim of the run that was made after a conflict")
@@ -58,20 +58,20 @@ async def a_conflict_makes_no_run(place: Place) -> None:
 async def a_conflict_changes_no_due_time(place: Place) -> None:
     """A run that waits is not made due, and one that is due is not put to sleep, by what conflicted."""
     store = await place.open()
-    made, ready = created("sleeper", at=place.now), created("ready", at=place.now)
+    made, ready = created("sleeper"), created("ready")
     asleep, awake = suspended(made.record, None), after(ready.record)
     await store.commit([made, ready])
     await store.commit([asleep, awake])
     losers = [
-        suspended(made.record, place.now, prefix="stale"),
+        suspended(made.record, 0, prefix="stale"),
         suspended(ready.record, None, prefix="stale"),
-        resumed(ahead(asleep.record, 1), at=place.now, prefix="future"),
+        resumed(ahead(asleep.record, 1), at=0, prefix="future"),
         suspended(ahead(awake.record, 1), place.now + 1000 * place.unit, prefix="future"),
     ]
     if {await outcome(store, loser) for loser in losers} == {"Conflict"}:
         due = await claimed(place, store)
         same(due, ["ready"], "what is due after conflicting appends that would have changed when it is")
-    await store.commit([suspended(asleep.record, place.now)])
+    await store.commit([suspended(asleep.record, 0)])
     same("sleeper" in await claimed(place, store), True, "whether a run is due that an append made so")
 
 
@@ -80,7 +80,7 @@ async def a_conflict_changes_no_lease(place: Place) -> None:
     """A lease is neither taken nor released by an append that conflicted."""
     store = await place.open()
     long = place.now + 1000 * place.unit
-    held, free = created("held", at=place.now), created("free", at=place.now)
+    held, free = created("held"), created("free")
     await store.commit([held])
     claims = await store.claim(owner="x", now=place.now, lease=1000 * place.unit)
     same([claim.run_id for claim in claims], ["held"], "a claim of the only run")

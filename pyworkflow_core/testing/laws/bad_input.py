@@ -62,7 +62,7 @@ async def a_commit_that_names_a_run_twice_is_refused(place: Place) -> None:
 async def a_negative_sequence_is_an_error(place: Place) -> None:
     """It is not taken for a place from the end of the log, nor for its beginning."""
     store = await place.open()
-    await store.commit([created("a", at=place.now)])
+    await store.commit([created("a")])
     before = await shown(store, "a")
     same(before[0], ["e1"], "the log of one append")
     await raises(ValueError, store.read("a", after=-1), "read(after=-1)")
@@ -79,7 +79,7 @@ async def a_negative_sequence_is_an_error(place: Place) -> None:
 async def a_negative_limit_or_lease_is_an_error(place: Place) -> None:
     """It is not taken for no limit, and nothing is claimed."""
     store = await place.open()
-    await store.commit([created("a", at=place.now)])
+    await store.commit([created("a")])
     now, lease = place.now, place.unit
     await raises(ValueError, store.read("a", limit=-1), "read(limit=-1)")
     await raises(ValueError, store.find(limit=-1), "find(limit=-1)")
@@ -96,7 +96,7 @@ async def a_negative_limit_or_lease_is_an_error(place: Place) -> None:
 async def a_limit_of_0_is_empty(place: Place) -> None:
     """It is not taken for no limit, and claims nothing."""
     store = await place.open()
-    await store.commit([created("a", at=place.now), created("b", at=place.now)])
+    await store.commit([created("a"), created("b")])
     same(len(await store.read("a", limit=1)), 1, "the number of events of read(limit=1)")
     same(await store.read("a", limit=0), [], "read(limit=0)")
     same((await store.find(limit=0)).records, [], "the records of find(limit=0)")

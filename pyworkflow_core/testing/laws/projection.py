@@ -62,15 +62,15 @@ async def the_record_is_the_fold_after_resubmissions(place: Place) -> None:
 async def a_claim_shows_the_fold_of_the_log(place: Place) -> None:
     """The record in a claim is that of the log as it was then."""
     store = await place.open()
-    append = created("a", at=place.now)
-    for _ in range(place.profile.rounds):
+    append = created("a")
+    for n in range(place.profile.rounds):
         await store.commit([append])
         claims = await store.claim(owner="x", now=place.now, lease=place.unit)
         same([claim.run_id for claim in claims], ["a"], "the runs of a claim of one due run")
         folded = fold(await store.read("a"))
         same(claims[0].record, folded, "the record in a claim, beside the fold of the log")
         await store.release(claims[0])
-        append = after(append.record, encode_body(WorkflowResumed(f"w{place.random.random()}"), place.now))
+        append = after(append.record, encode_body(WorkflowResumed(f"w{n}"), n))
 
 
 @proves(14)

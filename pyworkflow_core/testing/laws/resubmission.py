@@ -68,9 +68,9 @@ async def resubmitting_works_among_others(place: Place) -> None:
 async def resubmitting_changes_neither_lease_nor_due_time(place: Place) -> None:
     """What an append did to the lease and the wake time is done once, when it was made."""
     store = await place.open()
-    first = created("a", at=place.now)
+    first = created("a")
     taking = after(first.record, lease=LeaseChange("t", "me", place.now + 1000 * place.unit))
-    releasing = suspended(taking.record, place.now, lease=LeaseChange("t", "me", None))
+    releasing = suspended(taking.record, 0, lease=LeaseChange("t", "me", None))
     for append in (first, taking, releasing):
         await store.commit([append])
     await settled(store, taking)

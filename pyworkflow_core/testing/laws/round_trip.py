@@ -230,7 +230,7 @@ async def events_of_unknown_types_are_kept(place: Place) -> None:
 async def unknown_events_change_nothing_but_the_head(place: Place) -> None:
     """A newer version of a known type is not taken for the old one: status and wake time stay."""
     store = await place.open()
-    first = created("a", at=place.now)
+    first = created("a")
     append = after(first.record, *UNKNOWN)
     await store.commit([first])
     await store.commit([append])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -218,9 +219,9 @@ async def a_late_answer_is_not_taken_for_another_one(place: Place) -> None:
     first, second = created("a"), created("b")
     same(await healthy.commit([first]), committed([first]), "a commit through a good connection")
     async with proxied(place) as (proxy, store):
-        for call in (store.read("a"), store.get("a"), store.commit([second])):
+        for call in (partial(store.read, "a"), partial(store.get, "a"), partial(store.commit, [second])):
             await proxy.hold()
-            task = asyncio.create_task(call)
+            task = asyncio.ensure_future(call())
             held = await proxy.held()
             task.cancel()
             await asyncio.sleep(0)
@@ -242,11 +243,13 @@ class Writing(Struct):
     Attributes:
         history: all appends that were begun.
         acknowledged: how many of them were acknowledged.
+        rests: whether to wait before the next append.
         ends: whether to stop.
     """
 
     history: list[Append]
     acknowledged: int = 0
+    rests: bool = False
     ends: bool = False
 
 
@@ -267,13 +270,25 @@ async def a_restart_of_the_server_loses_nothing_acknowledged(place: Place) -> No
 
 async def restart_often(place: Place, runs: Sequence[Writing]) -> None:
     """Restart the server while the runs are appended to, then let them end."""
-    for _ in range(max(1, place.profile.kills // 3)):
-        await progress(runs, place.random.randrange(1, 30))
+    for number in range(max(3, place.profile.kills // 3)):
+        # What a server has not written down when it answers it writes a little later: it is killed
+        # soon after the first appends that follow a rest, or anywhere among many.
+        await rest(runs)
+        await progress(runs, place.random.randrange(1, 30) if number % 3 == 1 else 1)
         if not await place.subject.restart():
             raise NotChecked("restart() answers that the server cannot be restarted")
-        await progress(runs, 3)
+        await progress(runs, 1)
     for run in runs:
         run.ends = True
+
+
+async def rest(runs: Sequence[Writing]) -> None:
+    """Let nobody append for a while."""
+    for run in runs:
+        run.rests = True
+    await asyncio.sleep(_PAUSE * 4)
+    for run in runs:
+        run.rests = False
 
 
 async def progress(runs: Sequence[Writing], appends: int) -> None:
@@ -288,6 +303,8 @@ async def write_on(place: Place, run: Writing) -> None:
     store = await place.open()
     failures = 0
     while True:
+        while run.rests:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
         append = run.history[-1]
         answers = await whatever_comes(answer_soon(store.commit([append]), "the server was restarted"))
         if answers == committed([append]):

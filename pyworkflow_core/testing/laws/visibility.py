@@ -110,7 +110,7 @@ async def a_handle_claims_what_the_other_made(place: Place) -> None:
     store, other = await place.open_many(2)
     same(await claimed(place, other), [], "a claim where there is no run")
     for n in range(place.profile.rounds):
-        await store.commit([created(f"r{n}", at=place.now)])
+        await store.commit([created(f"r{n}")])
         claims = await other.claim(owner="x", now=place.now, lease=1000 * place.unit, limit=9)
         same([claim.run_id for claim in claims], [f"r{n}"], "a claim of the run that another handle made")
 

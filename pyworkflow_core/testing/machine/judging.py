@@ -9,6 +9,7 @@ import msgspec
 
 from ...errors import EventIdReused
 from ...events import Event
+from ...record import RunRecord
 from ...storage import Append, Committed, Refused
 from ..broken import LawBroken
 from .judging_claims import judge_claim, judge_lease
@@ -26,8 +27,10 @@ _WHY: dict[str, tuple[int, str]] = {
     "reborn": (56, "the first append of a new incarnation"),
     "next": (4, "an append that expects the head"),
     "deleted": (56, "an append made for a run that was deleted"),
+    "other run": (56, "an append made for another incarnation"),
     "future": (5, "an append that expects a sequence which the log has not reached"),
     "stale": (4, "an append that expects a sequence which the log has left"),
+    "overlap": (12, "an append of which only a part is in the log"),
     "other body": (13, "an event id with another body than at its place"),
     "resent": (12, "an append that is in the log already"),
 }
@@ -61,7 +64,10 @@ async def judge_commit(session: Session, call: Call) -> None:
     if refusals or any(answer is None for answer, _ in foreseen):
         text = f"answered({text})"
     if got != want:
-        law, said = _blame_answers(session, call, got, want, [why for _, why in foreseen])
+        law, said = _blame_answers(session, call, appends, got, want)
+        if law == 12 and foreseen[0][1] == "overlap":
+            stored = await session.perform(Call(call.handle, "read", (appends[0].run_id,)))
+            law = 12 if stored == session.model.log(appends[0].run_id) else 7
         session.fail(law, said, (text, got), (show(want), want))
     session.lines.append(f"assert {text} == {show(want)}")
     session.recent = {append.run_id for append in appends}
@@ -85,18 +91,19 @@ def _take_in(session: Session, handle: str, append: Append, why: str, *, refused
 
 
 def _blame_answers(
-    session: Session, call: Call, got: Any, want: list[Any], reasons: list[str]
+    session: Session, call: Call, appends: list[Append], got: Any, want: list[Any]
 ) -> tuple[int, str]:
     if not isinstance(got, list) or len(got) != len(want):
         return 7, "one answer for each append"
     index = next(i for i in range(len(want)) if got[i] != want[i])
-    why = reasons[index]
+    run_id = appends[index].run_id
+    why = session.model.foresee(appends[index])[1]
     law, said = _WHY[why]
     if why in _NEW and isinstance(got[index], Committed):
         law = 3
-    elif why == "first" and session.model.runs:
-        law = 11
-    elif why == "next" and session.writers.get(want[index].run_id) != call.handle:
+    elif run_id not in session.model.runs and session.model.runs:
+        law, said = 11, f"{said}, where other runs are"
+    elif why == "next" and session.writers.get(run_id) != call.handle:
         law, said = 19, f"{said} that another handle wrote"
     if len(want) > 1:
         return 7, f"{len(want)} appends in one commit, the {_nth(index)} {said}"
@@ -155,10 +162,14 @@ async def judge_get(session: Session, call: Call) -> None:
         said, blamed = f"get of run {run_id!r} {about}", touch.step
         if touch.kind == "lease" and run is not None and run.outside is not None:
             law, said, blamed = 58, f"{said}, which somebody else appended to", run.outside
-    elif run is not None and got is not None and run.outside == touch.step:
-        if msgspec.structs.replace(got, wake_at=want.wake_at if want else None) == want:
-            law, said = 58, f"get of run {run_id!r}, leased, after an append from outside"
+    elif run is not None and run.outside == touch.step and _is_late(got, run.record):
+        law, said = 58, f"get of run {run_id!r}, leased, after an append from outside"
     session.fail(law, said, actual, expected, blamed)
+
+
+def _is_late(got: Any, want: RunRecord) -> bool:
+    """Whether only the wake time of a record is wrong."""
+    return isinstance(got, RunRecord) and msgspec.structs.replace(got, wake_at=want.wake_at) == want
 
 
 def _law_of_errors(session: Session, run_id: str) -> int:
@@ -194,6 +205,9 @@ def _blame_log(session: Session, run_id: str, got: Any, want: list[Event]) -> tu
         return 2, f"bodies of the events of run {run_id!r}", None
     if [e.event_id for e in got] == [e.event_id for e in want]:
         return 3, said, None
+    commit = session.steps[touch.step]
+    if isinstance(commit, Call) and len(commit.args[0]) > 1:
+        return 7, f"{said} after a commit of several appends, of which its own was acknowledged", None
     if touch.before < len(got) < len(want) and got == want[: len(got)]:
         return 7, f"{said} after an append of {len(want) - touch.before} events", None
     return 16, f"{said} after an append that was acknowledged", None

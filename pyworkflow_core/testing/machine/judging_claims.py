@@ -124,7 +124,8 @@ def _blame_left(session: Session, options: dict[str, Any], name: str) -> tuple[i
     if name in session.model.buried:
         return 56, f"due run {name!r}, which was deleted and made again, not claimed", None
     if run.lease is not None:
-        return 22, f"run {name!r}, whose lease ended, not claimed again", run.outside
+        law = 28 if run.grabbed and run.outside is not None else 22
+        return law, f"run {name!r}, whose lease ended, not claimed again", run.outside
     if run.ended == "append":
         return 28, f"run {name!r}, whose lease an append released, not claimed", None
     if run.ended == "release" and run.outside is not None:

@@ -35,6 +35,9 @@ async def judge_listing(session: Session, call: Call) -> None:
             Call(call.handle, "listed", (), call.options)
         )  # if that is wrong too, it says more
         law, said = 32, "a listing of the runs that match"
+        if call.options.get("limit", 100) < 100:
+            await session.probe(Call(call.handle, "listed", call.args, {}))
+            law, said = 30, "a listing of the runs that match, page by page"
     elif {*ids} - {*wanted} & {*session.model.buried}:
         law, said = 56, "a listing after a run was deleted"
     else:

@@ -96,8 +96,9 @@ class Model:
             again = append.run_id in self.buried
             return Committed(append.run_id, len(append.events)), "reborn" if again else "first"
         if run.record.incarnation != append.incarnation:
-            here = append.incarnation in self.buried.get(append.run_id, ())
-            return Conflict(append.run_id, head), "deleted" if here else "stale"
+            if append.incarnation in self.buried.get(append.run_id, ()):
+                return Conflict(append.run_id, head), "deleted"
+            return Conflict(append.run_id, head), "other run" if append.expected == head else "stale"
         if append.expected == head:
             return Committed(append.run_id, head + len(append.events)), "next"
         there = run.log[append.expected : append.expected + len(append.events)]
@@ -107,6 +108,8 @@ class Model:
                 return None, "other body"
         if ids == [event.event_id for event in there]:
             return Committed(append.run_id, append.expected + len(append.events)), "resent"
+        if {event.event_id for event in there} & {*ids}:
+            return Conflict(append.run_id, head), "overlap"
         return Conflict(append.run_id, head), "future" if append.expected > head else "stale"
 
     def write(self, append: Append, step: int) -> None:

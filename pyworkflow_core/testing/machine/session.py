@@ -124,7 +124,14 @@ class Session:
         else:
             from .judging import JUDGES
 
-            await JUDGES[step.method](self, step)
+            try:
+                await JUDGES[step.method](self, step)
+            except (LawBroken, Unplayable):
+                raise
+            except (TypeError, AttributeError, ValueError, KeyError) as error:
+                self.lines.append(show_call(step))
+                said = f"an answer of {step.method} that cannot be read: {type(error).__name__}: {error}"
+                raise LawBroken(said, law=53) from error
 
     async def probe(self, call: Call) -> None:
         """Ask more, to tell what an answer that is wrong comes from. What is right is not recorded.
@@ -151,8 +158,9 @@ class Session:
         args, options = resolve(call.args, self.names), resolve(call.options, self.names)
         store = self.store(call.handle)
         word = _WORDS.get(call.method)
+        limit = asyncio.timeout(_SECONDS)
         try:
-            async with asyncio.timeout(_SECONDS):
+            async with limit:
                 if word is not None:
                     return await word[0](store, *args, **options)
                 return await getattr(store, call.method)(*args, **options)
@@ -161,11 +169,10 @@ class Session:
         except LawBroken as error:
             self.lines.append(show_call(call))
             raise LawBroken(error.said, law=word[1] if word else None) from error
-        except TimeoutError as error:
-            self.lines.append(show_call(call))
-            raise LawBroken(f"no answer within {_SECONDS} s", law=53) from error
         except Exception as error:
             self.lines.append(show_call(call))
+            if limit.expired():
+                raise LawBroken(f"no answer within {_SECONDS} s", law=53) from error
             raise LawBroken(f"{type(error).__name__} escaped: {error}", law=law) from error
 
     def fail(

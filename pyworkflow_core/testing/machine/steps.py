@@ -11,25 +11,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from ...record import RunStatus
 from ...storage import LeaseChange, RunQuery
 from ..appends import after, ahead, completed, created, noted, resumed, suspended
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     f.__name__: f
-    for f in (
-        created,
-        after,
-        ahead,
-        completed,
-        noted,
-        resumed,
-        suspended,
-        LeaseChange,
-        RunQuery,
-        RunStatus,
-        frozenset,
-    )
+    for f in (created, after, ahead, completed, noted, resumed, suspended, LeaseChange, RunQuery)
 }
 """What an `Expr` may call: pure functions, so that what they make is the same in every run."""
 
@@ -93,7 +80,7 @@ def resolve(value: Any, names: Mapping[str, Any]) -> Any:
     """The value that `value` stands for.
 
     Raises:
-        Unplayable: it names what is not there.
+        Unplayable: it names what is not there, or makes what cannot be made.
     """
     if isinstance(value, Ref):
         try:
@@ -103,7 +90,11 @@ def resolve(value: Any, names: Mapping[str, Any]) -> Any:
             raise Unplayable(f"nothing is {value}") from None
     if isinstance(value, Expr):
         args = resolve(value.args, names)
-        return FUNCTIONS[value.function](*args, **resolve(value.options, names))
+        options = resolve(value.options, names)
+        try:
+            return FUNCTIONS[value.function](*args, **options)
+        except (TypeError, ValueError) as error:  # a program that was cut down too far
+            raise Unplayable(f"{value.function} cannot be called so: {error}") from error
     if isinstance(value, tuple | list):
         return type(value)(resolve(part, names) for part in value)
     if isinstance(value, dict):

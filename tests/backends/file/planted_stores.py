@@ -110,8 +110,8 @@ class PlantedSubject(FileSubject):
 
     backend: type[FileStorageBackend]
 
-    def __init__(self) -> None:
-        super().__init__("file:///nowhere/{namespace}")
+    def __init__(self, template: str = "file:///nowhere/{namespace}") -> None:
+        super().__init__(template)
 
     @asynccontextmanager
     async def open(self, namespace: str, clock: Clock) -> AsyncIterator[StorageBackend]:

@@ -20,7 +20,7 @@ from pyworkflow_core.testing import run
     [
         (HeadBeforeTheLockSubject, {15}),
         (LostNeighbourSubject, {7}),
-        (DueTimeLeftBehindSubject, {22, 28}),
+        (DueTimeLeftBehindSubject, {22, 27}),
     ],
 )
 def test_a_subtle_mistake_is_caught(subject: type[PlantedSubject], laws: set[int]) -> None:

@@ -21,6 +21,7 @@ COMMANDS = [
     ["events"],
     ["worker"],
     ["backends"],
+    ["conformance"],
     ["runs", "list"],
     ["runs", "show"],
     ["runs", "cancel"],
