@@ -134,6 +134,7 @@ class MongoStorageBackend(StorageBackend):
         if here and self._listener is not None:
             await self._listener.close()
             await self._feeder.close()
+            await self._collections.close()
         if self._given is None:
             with contextlib.suppress(*(() if here else (Exception,))):
                 await close_client(client)
@@ -157,7 +158,7 @@ class MongoStorageBackend(StorageBackend):
         runs = self._collections.runs
         with faults.reading(f"reading the record of run {run_id!r}"):
             found = await self._collections.do(
-                runs.find_one({"_id": run_id, "head": {"$gt": 0}}, {"record": 1})
+                runs.find_one, {"_id": run_id, "head": {"$gt": 0}}, {"record": 1}
             )
         return None if found is None else record_of(found)
 
@@ -183,7 +184,7 @@ class MongoStorageBackend(StorageBackend):
         runs, do = self._collections.runs, self._collections.do
         for _ in range(_TRIES):
             with faults.reading(f"deleting run {run_id!r}"):
-                found = await do(runs.find_one({"_id": run_id}, {"inc": 1, "head": 1, "dead": 1}))
+                found = await do(runs.find_one, {"_id": run_id}, {"inc": 1, "head": 1, "dead": 1})
             if found is None:
                 return
             dead = found.get("dead", [])
@@ -196,14 +197,14 @@ class MongoStorageBackend(StorageBackend):
                 where = {"_id": run_id, "inc": found["inc"], "head": expected}
                 buried = {"_id": "$_id", "dead": {"$literal": dead}}
                 with _deleting(run_id):
-                    gone = await do(runs.update_one(where, [{"$replaceWith": buried}]))
+                    gone = await do(runs.update_one, where, [{"$replaceWith": buried}])
                 if not gone.matched_count:
                     continue
             self._committer.forget(run_id)
             # What a deletion that did not come this far has left goes, too.
             keys = [{"_id": chunks_of(run_id, incarnation)} for incarnation in dead]
             with _deleting(run_id):
-                await do(self._collections.chunks.delete_many({"$or": keys}))
+                await do(self._collections.chunks.delete_many, {"$or": keys})
             return
         raise OutcomeUnknown(f"run {run_id!r} moved at every try to delete it; try again")
 

@@ -46,16 +46,25 @@ async def claim(
 async def _stamp(
     collections: Collections, names: Sequence[str], owner: str, now: int, lease: int
 ) -> list[Claim]:
-    token, until = secrets.token_hex(8), now + lease
-    stamp = {"lease": {"token": token, "owner": owner, "until": number(until)}, "due": number(until)}
+    """Lease those of the candidates that are still due."""
+    drawn, until = secrets.token_hex(8), now + lease
+    tokens = {name: f"{drawn}.{place}" for place, name in enumerate(names)}
+    place = {"$toString": {"$indexOfArray": [{"$literal": list(names)}, "$_id"]}}
+    stamp = {
+        "token": {"$concat": [f"{drawn}.", place]},
+        "owner": {"$literal": owner},
+        "until": number(until),
+    }
     what: Document = {"_id": {"$in": list(names)}, "due": _due(now)}
-    result = await collections.do(collections.runs.update_many(what, {"$set": stamp}, hint="_id_"))
+    # Not merged with the lease that was there.
+    change = [{"$set": {"lease": None}}, {"$set": {"lease": stamp, "due": number(until)}}]
+    result = await collections.do(collections.runs.update_many, what, change, hint="_id_")
     if not result.matched_count:
         return []
-    what = {"_id": {"$in": list(names)}, "lease.token": token}
+    what = {"_id": {"$in": list(names)}, "lease.token": {"$in": list(tokens.values())}}
     found = await collections.find(collections.runs, what, fields={"record": 1})
     records = {document["_id"]: record_of(document) for document in found}
-    claims = [Claim(name, owner, token, until, records[name]) for name in names if name in records]
+    claims = [Claim(name, owner, tokens[name], until, records[name]) for name in names if name in records]
     for late in (each for each in claims if not _is_due(each.record.wake_at, now)):
         # An append from outside came in between and let it sleep: it was claimed for nothing.
         await set_lease(collections, late, None)
@@ -106,5 +115,5 @@ async def set_lease(collections: Collections, claimed: Claim, until: int | None)
         lease = {"$literal": {"token": claimed.token, "owner": claimed.owner, "until": number(until)}}
     where = {"_id": claimed.run_id, "lease.token": claimed.token}
     change = [{"$set": {"lease": lease}}, {"$set": {"due": DUE}}]
-    result = await collections.do(collections.runs.update_one(where, change))
+    result = await collections.do(collections.runs.update_one, where, change)
     return bool(result.matched_count)

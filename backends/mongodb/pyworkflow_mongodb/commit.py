@@ -129,7 +129,7 @@ class Committer:
             return
         collections = self._collections
         try:
-            await collections.do(collections.chunks.bulk_write(inserts, ordered=False))
+            await collections.do(collections.chunks.bulk_write, inserts, ordered=False)
         except BulkWriteError as error:
             # Somebody copied it before, and lost the comparison or is about to: it is the same chunk.
             wrong = [e for e in error.details.get("writeErrors", []) if not faults.is_our_duplicate(e)]
@@ -142,7 +142,7 @@ class Committer:
         operations = [w.operation for w in writes]
         refused: dict[int, Document] = {}
         try:
-            result = await self._collections.do(runs.bulk_write(operations, ordered=False))
+            result = await self._collections.do(runs.bulk_write, operations, ordered=False)
             done, made = (
                 result.matched_count + result.upserted_count,
                 dict[int, Any](result.upserted_ids or {}),

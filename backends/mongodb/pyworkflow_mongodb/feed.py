@@ -115,7 +115,7 @@ class Feed:
             "singleBatch": True,
             "readConcern": concern,
         }
-        cursor = (await self._collections.do(self._collections.database.command(command)))["cursor"]
+        cursor = (await self._collections.do(self._collections.database.command, command))["cursor"]
         moment: Timestamp = cursor["atClusterTime"]
         if limit == 0:
             return [], Scan(moment, place.run_id, place.sequence)
@@ -158,7 +158,7 @@ class Feed:
         while True:
             spans, rest, ended = opened.ahead, place, False
             while not ended and len(spans) < min(limit, _AT_ONCE):
-                change = await self._collections.do(opened.stream.try_next())
+                change = await self._collections.do(opened.stream.try_next)
                 if change is not None:
                     spans.append(_span(change, _stream(spans[-1].behind) if spans else place))
                 ended = change is None

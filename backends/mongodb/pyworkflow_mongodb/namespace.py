@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
+
+from pyworkflow_core.errors import StorageClosed
 
 from .documents import Document
 from .driver import database_of
 
 T = TypeVar("T")
+_MOST = 2**31 - 1
 
 
 class Collections:
@@ -40,12 +43,28 @@ class Collections:
         self.runs = self.database[f"{namespace}.runs"]
         self.chunks = self.database[f"{namespace}.chunks"]
         self.meta = self.database[f"{namespace}.meta"]
+        self._count = lanes
         self._lanes = asyncio.Semaphore(lanes)
+        self._closed = False
 
-    async def do(self, call: Awaitable[T]) -> T:
-        """Make a call when a lane is free."""
+    async def do(self, call: Callable[..., Awaitable[T]], *arguments: Any, **more: Any) -> T:
+        """Make a call when a lane is free.
+
+        Raises:
+            StorageClosed: the handle was closed before; nothing was sent.
+        """
         async with self._lanes:
-            return await call
+            if self._closed:
+                raise StorageClosed("the handle was closed meanwhile; open a new one")
+            return await call(*arguments, **more)
+
+    async def close(self) -> None:
+        """Let nobody begin anything any more, and wait for what is under way."""
+        self._closed = True
+        for _ in range(self._count):
+            await self._lanes.acquire()
+        for _ in range(self._count):
+            self._lanes.release()
 
     async def find(
         self,
@@ -57,7 +76,6 @@ class Collections:
         limit: int = 0,
     ) -> list[Document]:
         """The documents that match."""
-        cursor = collection.find(what, fields, sort=list(sort) or None, limit=limit)
-        async with self._lanes:
-            found: list[Document] = await cursor.to_list(None)
+        cursor = collection.find(what, fields, sort=list(sort) or None, limit=min(limit, _MOST))
+        found: list[Document] = await self.do(cursor.to_list, None)
         return found

@@ -39,7 +39,7 @@ class Scan(Struct, frozen=True):
 
 
 class Stream(Struct, frozen=True):
-    """In the change stream, behind `token` or at its begin at `moment`, and behind this event of what is next."""
+    """In the change stream: behind `token` or at its begin, and behind this event of the next append."""
 
     moment: Timestamp | None
     token: str

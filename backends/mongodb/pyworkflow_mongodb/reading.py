@@ -10,7 +10,7 @@ from msgspec import Struct
 from pyworkflow_core.errors import CorruptLog
 from pyworkflow_core.events import Event
 
-from .documents import Document, chunks_behind, events_of
+from .documents import Document, chunks_behind, events_of, number
 from .namespace import Collections
 
 LOG_FIELDS = {"inc": 1, "head": 1, "base": 1, "tail": 1}
@@ -36,7 +36,7 @@ async def read_log(collections: Collections, run_id: str, after: int, limit: int
     seen = ""
     while True:
         document = await collections.do(
-            collections.runs.find_one({"_id": run_id, "head": {"$gt": after}}, LOG_FIELDS)
+            collections.runs.find_one, {"_id": run_id, "head": {"$gt": number(after)}}, LOG_FIELDS
         )
         if document is None:
             return []

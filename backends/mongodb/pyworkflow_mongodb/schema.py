@@ -39,7 +39,7 @@ async def prepare(collections: Collections) -> str:
         UnsupportedSchema: newer code has made it.
         ConfigurationError: the user has no right to make it; tells what an administrator can do.
     """
-    found = await collections.do(collections.meta.find_one({"_id": "namespace"}))
+    found = await collections.do(collections.meta.find_one, {"_id": "namespace"})
     if found is None:
         try:
             found = await _make(collections)
@@ -64,12 +64,12 @@ async def _make(collections: Collections) -> Document:
         IndexModel(keys, name=name, **({} if part is None else {"partialFilterExpression": part}))
         for name, (keys, part) in INDEXES.items()
     ]
-    await collections.do(collections.runs.create_indexes(models))
+    await collections.do(collections.runs.create_indexes, models)
     fresh: Document = {"format": FORMAT, "name": secrets.token_hex(6)}
     await collections.do(
-        collections.meta.update_one({"_id": "namespace"}, {"$setOnInsert": fresh}, upsert=True)
+        collections.meta.update_one, {"_id": "namespace"}, {"$setOnInsert": fresh}, upsert=True
     )
-    found: Document = await collections.do(collections.meta.find_one({"_id": "namespace"}))
+    found: Document = await collections.do(collections.meta.find_one, {"_id": "namespace"})
     return found
 
 
@@ -99,4 +99,4 @@ async def drop(collections: Collections) -> None:
     """Remove all that the namespace has."""
     # The collection that says that it is there goes last.
     for collection in (collections.runs, collections.chunks, collections.meta):
-        await collections.do(collection.drop())
+        await collections.do(collection.drop)
