@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import structs
 from pymongo.errors import PyMongoError
 
-from pyworkflow_core.errors import ConfigurationError, OutcomeUnknown
+from pyworkflow_core.errors import OutcomeUnknown, StorageClosed
 from pyworkflow_core.events import Event
 from pyworkflow_core.plugins import redact
 from pyworkflow_core.record import RunRecord
@@ -27,14 +27,11 @@ from pyworkflow_core.storage import (
 )
 
 from . import claims, faults, listing, schema
-from .commit import Committer
 from .documents import chunks_of, record_of
-from .driver import close_client, driver_of, make_client
-from .feed import Feed
-from .namespace import Collections
+from .driver import driver_of
 from .options import Options, Place, parse_url
-from .push import Listener
 from .reading import read_log
+from .session import Session, open_session
 
 _DATABASE = "pyworkflow"
 _ALONE = Capabilities(durable=True, multi_process=True, server=True)
@@ -79,12 +76,7 @@ class MongoStorageBackend(StorageBackend):
             self._place = Place("", "", frozenset(), options)
             self._given = where
         self._database = database or self._place.database or _DATABASE
-        self._client: Any = None
-        self._client_loop: asyncio.AbstractEventLoop | None = None
-        self._collections: Collections
-        self._committer: Committer
-        self._feeder: Feed
-        self._listener: Listener | None = None
+        self._sessions: dict[asyncio.AbstractEventLoop, Session] = {}
 
     @property
     def options(self) -> Options:
@@ -94,94 +86,80 @@ class MongoStorageBackend(StorageBackend):
     # ---- opening and closing -----------------------------------------------------------
 
     async def _open(self) -> None:
-        await self._let_go()
-        try:
-            client = self._given if self._given is not None else make_client(self._place)
-        except (PyMongoError, ValueError) as error:
-            raise ConfigurationError(f"{redact(self._place.url)!r}: {error}") from error
-        try:
-            await self._use(client)
-        except BaseException as error:
-            if self._given is None:
-                await close_client(client)
-            if isinstance(error, PyMongoError):
-                raise faults.typed(error, "opening the namespace") from error
-            raise
-        self._client, self._client_loop = client, asyncio.get_running_loop()
-
-    async def _use(self, client: Any) -> None:
-        hello = await client.admin.command("hello")
-        replicated = "setName" in hello or hello.get("msg") == "isdbgrid"
-        options = self.options
-        collections = Collections(
-            client, self._database, options.namespace, options.lanes, replicated=replicated
-        )
-        name = await schema.prepare(collections)
-        self._collections = collections
-        self._committer = Committer(collections)
-        self._feeder, self._listener = Feed(collections, name), Listener(collections)
+        loop = asyncio.get_running_loop()
+        if loop in self._sessions:
+            return
+        for ended in [each for each in self._sessions if each.is_closed()]:
+            with contextlib.suppress(Exception):
+                await self._sessions.pop(ended).abandon()
+        session = await open_session(self._place, self._database, self._given)
+        if self.closed:  # while it was opened
+            await session.close()
+            raise StorageClosed("the handle was closed meanwhile; open a new one")
+        self._sessions[loop] = session
+        replicated = session.collections.replicated
         self.capabilities = structs.replace(_ALONE, feed=replicated, push=replicated)
 
     async def _close(self) -> None:
-        await self._let_go()
+        sessions, self._sessions = self._sessions, {}
+        here = sessions.pop(asyncio.get_running_loop(), None)
+        for session in sessions.values():
+            with contextlib.suppress(Exception):
+                await session.abandon()
+        if here is not None:
+            await here.close()
 
-    async def _let_go(self) -> None:
-        """Close what is open; what belongs to another event loop can only be forgotten."""
-        client, self._client = self._client, None
-        if client is None:
-            return
-        here = self._client_loop is asyncio.get_running_loop()
-        if here and self._listener is not None:
-            await self._listener.close()
-            await self._feeder.close()
-            await self._collections.close()
-        if self._given is None:
-            with contextlib.suppress(*(() if here else (Exception,))):
-                await close_client(client)
+    @property
+    def _here(self) -> Session:
+        """What is open on this event loop."""
+        session = self._sessions.get(asyncio.get_running_loop())
+        if session is None:
+            raise StorageClosed("the handle was closed meanwhile; open a new one")
+        return session
 
     async def drop(self) -> None:
         """Remove the namespace with all runs in it. Handles that are open fail from then on."""
         await self._ready()
         with faults.reading("dropping the namespace"):
-            await schema.drop(self._collections)
+            await schema.drop(self._here.collections)
 
     # ---- the contract ------------------------------------------------------------------
 
     async def _commit(self, appends: Sequence[Append], within: Any) -> list[Answer]:
-        return await self._committer.commit(appends)
+        return await self._here.committer.commit(appends)
 
     async def _read(self, run_id: str, after: int, limit: int | None) -> list[Event]:
         with faults.reading(f"reading run {run_id!r}"):
-            return await read_log(self._collections, run_id, after, limit)
+            return await read_log(self._here.collections, run_id, after, limit)
 
     async def _get(self, run_id: str) -> RunRecord | None:
-        runs = self._collections.runs
+        runs = self._here.collections.runs
         with faults.reading(f"reading the record of run {run_id!r}"):
-            found = await self._collections.do(
+            found = await self._here.collections.do(
                 runs.find_one, {"_id": run_id, "head": {"$gt": 0}}, {"record": 1}
             )
         return None if found is None else record_of(found)
 
     async def _find(self, query: RunQuery, cursor: str | None, limit: int) -> Page:
         with faults.reading("listing runs"):
-            return await listing.find(self._collections, query, cursor, limit)
+            return await listing.find(self._here.collections, query, cursor, limit)
 
     async def _claim(
         self, owner: str, now: int, lease: int, limit: int, queues: tuple[str, ...] | None, run_id: str | None
     ) -> list[Claim]:
         with faults.reading("claiming runs"):
-            return await claims.claim(self._collections, owner, now, lease, limit, queues, run_id)
+            return await claims.claim(self._here.collections, owner, now, lease, limit, queues, run_id)
 
     async def _extend(self, claim: Claim, until: int) -> bool:
         with faults.reading(f"extending the lease of run {claim.run_id!r}"):
-            return await claims.set_lease(self._collections, claim, until)
+            return await claims.set_lease(self._here.collections, claim, until)
 
     async def _release(self, claim: Claim) -> bool:
         with faults.reading(f"releasing run {claim.run_id!r}"):
-            return await claims.set_lease(self._collections, claim, None)
+            return await claims.set_lease(self._here.collections, claim, None)
 
     async def _delete(self, run_id: str, expected: int) -> None:
-        runs, do = self._collections.runs, self._collections.do
+        runs, do = self._here.collections.runs, self._here.collections.do
         for _ in range(_TRIES):
             with faults.reading(f"deleting run {run_id!r}"):
                 found = await do(runs.find_one, {"_id": run_id}, {"inc": 1, "head": 1, "dead": 1})
@@ -200,20 +178,19 @@ class MongoStorageBackend(StorageBackend):
                     gone = await do(runs.update_one, where, [{"$replaceWith": buried}])
                 if not gone.matched_count:
                     continue
-            self._committer.forget(run_id)
+            self._here.committer.forget(run_id)
             # What a deletion that did not come this far has left goes, too.
             keys = [{"_id": chunks_of(run_id, incarnation)} for incarnation in dead]
             with _deleting(run_id):
-                await do(self._collections.chunks.delete_many, {"$or": keys})
+                await do(self._here.collections.chunks.delete_many, {"$or": keys})
             return
         raise OutcomeUnknown(f"run {run_id!r} moved at every try to delete it; try again")
 
     async def _feed(self, after: str | None, limit: int) -> FeedPage:
-        return await self._feeder.page(after, limit)
+        return await self._here.feed.page(after, limit)
 
     async def _wait(self, timeout: int) -> None:
-        assert self._listener is not None
-        await self._listener.wait(timeout)
+        await self._here.listener.wait(timeout)
 
     def __repr__(self) -> str:
         where = redact(self._place.url) or "client"
