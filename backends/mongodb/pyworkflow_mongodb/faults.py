@@ -27,21 +27,15 @@ _TOO_LARGE = {10334, 17419, 17420}
 _NO_ROOM = {14031, 12501}
 _FORBIDDEN = {13, 18, 8000}  # Unauthorized, AuthenticationFailed, Atlas' own
 _HISTORY_LOST = {
-    50811,  # no resume token
     136,  # CappedPositionLost
     222,  # CloseChangeStream: the collection is gone
     239,  # SnapshotTooOld
     246,  # SnapshotUnavailable
-    260,  # InvalidResumeToken
     280,  # ChangeStreamFatalError
     286,  # ChangeStreamHistoryLost
-    9,  # FailedToParse
-    40647,  # no resume token either
-    40649,
-    50795,
-    50796,
-    50797,
 }
+# A token that no server has written: InvalidResumeToken, and what its parts may be found to be.
+_NO_TOKEN = {2, 9, 15, 260, 40647, 40649, 50795, 50796, 50797, 50811}
 
 
 def typed(error: PyMongoError, doing: str) -> StorageError:
@@ -58,7 +52,7 @@ def typed(error: PyMongoError, doing: str) -> StorageError:
 
 def lost_position(error: PyMongoError) -> FeedPositionLost | None:
     """The error for a position that the server cannot go on from, if this is what it says."""
-    if isinstance(error, OperationFailure) and error.code in _HISTORY_LOST:
+    if isinstance(error, OperationFailure) and error.code in _HISTORY_LOST | _NO_TOKEN:
         return FeedPositionLost(
             f"the server no longer holds this position: {say(error)}. Begin again with None; a larger "
             "oplog (replSetResizeOplog) holds positions for longer."
