@@ -21,7 +21,7 @@ nox.options.error_on_missing_interpreters = False
 ROOT = Path(__file__).parent
 PROJECT: dict[str, Any] = nox.project.load_toml(ROOT / "pyproject.toml")
 OTHER_PYTHONS = ("3.12", "3.13")
-PROPERTY_TESTS = ["tests/engine/test_random_programs.py", "tests/core"]
+PROPERTY_TESTS = ["tests/engine/test_random_programs.py", "tests/core", "--ignore=tests/core/testing"]
 # {namespace} is the suite's, {folder} a temporary one.
 CONFORMANCE = {"memory": "memory://{namespace}", "file": "file://{folder}/{namespace}"}
 RULE_TESTS = ("tests/test_house_rules.py", "tests/packaging/test_layers.py", "tests/packaging/test_news.py")
@@ -98,6 +98,7 @@ def teeth(session: nox.Session) -> None:
     """Show that the suite bites: every faulty store is caught by the law that it breaks."""
     _install_project(session, "test")
     session.run("pytest", "-q", "-n", "auto", "-m", "teeth", *(session.posargs or ["tests"]))
+    session.run("python", "-m", "pyworkflow_core.testing", "--count")
 
 
 @nox.session(default=False)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-_IDLE_TURNS = 20
+_IDLE_TURNS = 200
 
 
 class Alarm(Protocol):

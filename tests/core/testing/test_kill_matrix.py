@@ -11,7 +11,9 @@ import pytest
 
 from pyworkflow_core.storage import StorageBackend
 from pyworkflow_core.testing import LAWS, LawBroken, Subject, Verdict, faulty, run
+from pyworkflow_core.testing.__main__ import main
 from pyworkflow_core.testing.faulty.nothing import DoNothing
+from pyworkflow_core.testing.hosts.ram import RamStore
 from pyworkflow_core.testing.hosts.subjects import LinesSubject, RamSubject, TcpSubject
 from pyworkflow_core.testing.laws.registry import Check, all_checks
 from pyworkflow_core.testing.matrix import FAULTS, Fault
@@ -29,6 +31,7 @@ STORES = [
     if inspect.isclass(value) and issubclass(value, StorageBackend) and value.__module__ == module.__name__
 ]
 OPENLY = [store for store in STORES if not store.__name__.startswith("_")]
+IN_MEMORY = [fault for fault in FAULTS if issubclass(fault.store, RamStore)]
 NO_FAULTS = {"LockedStore", "DoNothing"}
 
 
@@ -38,6 +41,14 @@ def test_every_law_has_a_fault_and_every_faulty_store_a_law() -> None:
     assert len(set(names)) == len(names)
     assert set(names) == {store.__name__ for store in OPENLY} - NO_FAULTS
     assert [fault.store.__name__ for fault in FAULTS if not fault.says] == []
+
+
+def test_the_number_of_faults_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--count"]) == 0
+    assert capsys.readouterr().out.startswith(
+        f"{len(FAULTS)} faulty stores, at least one for each of 60 of 60"
+    )
+    assert len(FAULTS) >= 60
 
 
 @pytest.mark.parametrize("store", OPENLY, ids=lambda store: store.__name__)
@@ -63,6 +74,14 @@ def test_the_fault_is_caught_by_its_law_for_its_own_reason(fault: Fault) -> None
         if fault.says in text:
             return
     pytest.fail(f"law {fault.law} does not catch {fault.store.__name__} for its reason; it says {said}")
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("fault", IN_MEMORY, ids=lambda fault: fault.store.__name__)
+def test_no_law_but_those_that_are_named_catches_the_fault(fault: Fault) -> None:
+    others = [law for law in LAWS if law != fault.law and any(hear(fault, law=law))]
+    assert set(others) <= set(fault.also)
 
 
 @pytest.mark.teeth
