@@ -23,7 +23,13 @@ PROJECT: dict[str, Any] = nox.project.load_toml(ROOT / "pyproject.toml")
 OTHER_PYTHONS = ("3.12", "3.13")
 PROPERTY_TESTS = ["tests/engine/test_random_programs.py", "tests/core", "--ignore=tests/core/testing"]
 # {namespace} is the suite's, {folder} a temporary one.
-CONFORMANCE = {"memory": "memory://{namespace}", "file": "file://{folder}/{namespace}"}
+CONFORMANCE = {
+    "memory": "memory://{namespace}",
+    "file": "file://{folder}/{namespace}",
+    "mongodb": "{url}",
+}
+# The servers that are started for some of them, by their names in tests/servers; {url} is theirs.
+SERVERS = {"mongodb": "mongodb-replica"}
 RULE_TESTS = ("tests/test_house_rules.py", "tests/packaging/test_layers.py", "tests/packaging/test_news.py")
 TYPED_SCRIPTS = (
     "noxfile.py",
@@ -85,6 +91,9 @@ def conformance(session: nox.Session) -> None:
         for name in names:
             url = CONFORMANCE[name].replace("{folder}", folder)
             command = ["pyworkflow", "conformance", url, "--json", f"{folder}/{name}.json", *options]
+            if name in SERVERS:
+                serve = ["python", "tests/servers", SERVERS[name], "--"]
+                command = [*serve, *command, "--restart", "{restart}"]
             session.run(*command, success_codes=range(256))
             report = json.loads(Path(folder, f"{name}.json").read_text())
             failed += [] if report["score"] == "1.0" else [name]
