@@ -108,5 +108,4 @@ def test_a_handle_serves_one_event_loop_after_another(namespace: Any, driver: st
         await store.close()
 
     asyncio.run(main())
-    del store
     gc.collect()
