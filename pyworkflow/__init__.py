@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         reset_config,
     )
     from .definitions import StepDefinition, WorkflowDefinition, step, workflow
+    from .engine.attempt import step_transaction
     from .engine.control import resume, start
     from .engine.external import ResumeResult, cancel_workflow, resume_hook
     from .errors import (
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         StepNotAwaitedError,
         StepOutsideWorkflowError,
         StepTimeoutError,
+        StepTransactionError,
         WorkflowAlreadyRunningError,
         WorkflowInterruptedError,
         WorkflowNotFoundError,
@@ -88,6 +90,7 @@ __all__ = [
     "StepNotAwaitedError",
     "StepOutsideWorkflowError",
     "StepTimeoutError",
+    "StepTransactionError",
     "StorageBackend",
     "TypedHook",
     "UnserializableValueError",
@@ -124,6 +127,7 @@ __all__ = [
     "start",
     "start_blocking",
     "step",
+    "step_transaction",
     "workflow",
 ]
 
@@ -141,14 +145,15 @@ _HOMES = {
     ".blocking": "resume_blocking start_blocking",
     ".config": "configure configure_from_yaml discover_workflows get_config get_storage reset_config",
     ".definitions": "StepDefinition WorkflowDefinition step workflow",
+    ".engine.attempt": "step_transaction",
     ".engine.control": "resume start",
     ".engine.external": "ResumeResult cancel_workflow resume_hook",
     ".errors": (
         "DiscoveryError FatalError HookAlreadyReceivedError HookExpiredError HookNotFoundError "
         "IdempotencyConflictError InvalidTokenError RetryableError StepNotAwaitedError "
-        "StepOutsideWorkflowError StepTimeoutError WorkflowAlreadyRunningError "
-        "WorkflowInterruptedError WorkflowNotFoundError WorkflowNotRegisteredError "
-        "WorkflowStalledError WorkflowTimeoutError"
+        "StepOutsideWorkflowError StepTimeoutError StepTransactionError "
+        "WorkflowAlreadyRunningError WorkflowInterruptedError WorkflowNotFoundError "
+        "WorkflowNotRegisteredError WorkflowStalledError WorkflowTimeoutError"
     ),
     ".primitives": "TypedHook define_hook hook shield sleep",
     ".runs": (

@@ -4,6 +4,7 @@
 
     WorkflowError
     ├── FatalError                        a step gives up: no retry
+    │   └── StepTransactionError          step_transaction() was used where it cannot work
     ├── RetryableError                    a step asks to be tried again
     ├── StepTimeoutError                  (also a TimeoutError)
     ├── StepOutsideWorkflowError
@@ -31,6 +32,10 @@ from pyworkflow_core.errors import ConfigurationError, WorkflowError
 
 class FatalError(WorkflowError):
     """Raise it in a step that must not be tried again."""
+
+
+class StepTransactionError(FatalError):
+    """`step_transaction` was used where it cannot work. The message says what to do."""
 
 
 class RetryableError(WorkflowError):

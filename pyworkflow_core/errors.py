@@ -176,7 +176,17 @@ class FeedPositionLost(StorageError):
 
 
 class UnsupportedSchema(StorageError):
-    """The stored data was written by a newer version of the backend than this one."""
+    """The stored data have a version that this code cannot use: a newer one, or one to migrate.
+
+    Attributes:
+        found: the version that the data have; 0 if there are none yet, None if it is not said.
+        needed: the version that this code makes; None if it is not said.
+    """
+
+    def __init__(self, message: str, *, found: int | None = None, needed: int | None = None) -> None:
+        super().__init__(message)
+        self.found = found
+        self.needed = needed
 
 
 class CancellationError(asyncio.CancelledError):

@@ -53,6 +53,9 @@ class BackendInfo(Struct, frozen=True, kw_only=True):
         drivers: modules that must be importable; checked before `open` is imported.
         conformance: ``module:class`` of a `pyworkflow_core.testing.UrlSubject`, which knows how
             the conformance suite opens, cuts, restarts and cleans up the backend. Optional.
+        options: which of two options its URLs take: ``migrate``, which is ``auto`` or ``never``
+            (then nothing is made, and `UnsupportedSchema` says so), and ``namespace``, lower-case
+            letters, digits and underscores.
     """
 
     open: str
@@ -61,6 +64,7 @@ class BackendInfo(Struct, frozen=True, kw_only=True):
     extra: str = ""
     drivers: tuple[str, ...] = ()
     conformance: str = ""
+    options: tuple[str, ...] = ()
 
 
 class FoundBackend(Struct, frozen=True):
@@ -170,6 +174,29 @@ def find_backend(url: str) -> FoundBackend:
     info = _load(name, entries[name])
     _check_drivers(name, info)
     return FoundBackend(name, _owner(entries[name][0]), info)
+
+
+def with_option(url: str, name: str, value: str) -> str:
+    """The storage URL with one option set, whatever it said of it before."""
+    start, _, options = _split(url)
+    kept = [option for option in options.split("&") if option and option.partition("=")[0] != name]
+    return f"{start}?{'&'.join([*kept, f'{name}={value}'])}"
+
+
+def option_of(url: str, name: str) -> str:
+    """What the storage URL says of an option; empty if nothing."""
+    found = [
+        text for option, _, text in (o.partition("=") for o in _split(url)[2].split("&")) if option == name
+    ]
+    return found[-1] if found else ""
+
+
+def _split(url: str) -> tuple[str, str, str]:
+    """What stands before the options, and the options. A password may hold a question mark."""
+    user = re.match(r"[\w.+-]+://(?:[^/:@?]*(?::[^@]*)?@)?", url)
+    begin = user.end() if user else 0
+    start, mark, options = url[begin:].partition("?")
+    return url[:begin] + start, mark, options
 
 
 def list_backends() -> list[ListedBackend]:

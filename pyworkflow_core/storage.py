@@ -1,11 +1,10 @@
 """The storage contract: all that a backend is.
 
-The log is the only truth, and one conditional append is the only write. A backend
-subclasses `StorageBackend`, declares `capabilities` and `limits`, and implements the
-methods whose names begin with an underscore. The public methods check arguments, open the
-handle on first use and refuse a closed one, so that every backend refuses the same things
-in the same words. All times are integer microseconds since 1970 in UTC; all durations are
-integer microseconds.
+The log is the only truth, and one conditional append is the only write. A backend subclasses
+`StorageBackend`, declares `capabilities` and `limits`, and implements the methods whose names
+begin with an underscore. The public methods check arguments, open the handle on first use and
+refuse a closed one, so that every backend refuses the same things in the same words. All times
+are integer microseconds since 1970 in UTC; all durations are integer microseconds.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any, Self
 
 from msgspec import Struct
 
 from . import checks
+from .description import describe_storage
 from .errors import StorageClosed, StorageError
 from .events import Event
 from .ids import validate_id
@@ -40,8 +39,7 @@ class Capabilities(Struct, frozen=True, kw_only=True):
         push: `wait` returns when a run becomes due.
         transactions: `commit(within=…)` joins the user's own transaction.
         clock: whose clock decides what is due: the ``caller``'s or the ``server``'s.
-        due_order: whether priorities order claims over the whole namespace (``global``) or
-            within each of its parts (``shard``).
+        due_order: priorities order claims in the whole namespace (``global``) or in each part (``shard``).
         failover_loss: in words, what a failover of the server can still lose; empty for nothing.
     """
 
@@ -395,9 +393,8 @@ class StorageBackend(ABC):
     ) -> list[Claim]:
         """Lease due runs, so that no other worker takes them before the lease ends.
 
-        A run is due when both its wake time and the end of its lease have come. Of one queue,
-        the lowest priority number comes first, then the earliest due time (the later of the
-        two), then the id.
+        A run is due when both its wake time and the end of its lease have come. Of one queue, the lowest
+        priority number comes first, then the earliest due time (the later of the two), then the id.
 
         Args:
             owner: who claims, for people.
@@ -459,6 +456,11 @@ class StorageBackend(ABC):
             raise NotImplementedError(f"{type(self).__name__} does not push; poll claim instead")
         await self._wait(timeout)
 
+    async def describe(self) -> list[str]:
+        """What the storage is and promises, in lines for people. A backend may say more of itself."""
+        await self._ready()
+        return describe_storage(self.capabilities, self.limits)
+
     async def get_events(self, run_id: str) -> list[Event]:
         """All events of a run, in order."""
         return await self.read(run_id)
@@ -480,9 +482,7 @@ class StorageBackend(ABC):
             raise
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *raised: object) -> None:
         await self.close()
 
     async def _ready(self) -> None:

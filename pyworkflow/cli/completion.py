@@ -42,7 +42,7 @@ def complete_run(context: typer.Context, incomplete: str) -> list[str]:
     from ..config import get_storage
 
     async def newest() -> list[str]:
-        given = context.params.get("storage") or (context.find_root().params.get("storage"))
+        given = context.params.get("storage") or (context.find_root().params.get("url"))
         storage = get_storage(given)
         try:
             return [record.run_id for record in await storage.list_runs(limit=200)]

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
+from .completion import complete_storage
 from .session import Session
+
+DemoStorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar="URL",
+        help="Where the run is; a namespace of the demo's own. Default: a folder in the output.",
+        autocompletion=complete_storage,
+    ),
+]
 
 
 def demo(
@@ -23,7 +34,11 @@ def demo(
 
     It makes a checksum manifest of a folder, one step a file, kills the process in the middle,
     takes the run up again, and counts which steps ran twice.
+
+    With --storage the run is on the storage that you name: in the namespace pyworkflow_demo, or
+    in NAME_demo if the URL has namespace=NAME. A storage whose URLs take no namespace keeps it
+    among its other runs, in the queue pyworkflow-demo.
     """
     from ..demo.parent import run_demo
 
-    return run_demo(folder, output, as_json=session.as_json)
+    return run_demo(folder, output, url=session.url, as_json=session.as_json)

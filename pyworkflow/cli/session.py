@@ -52,13 +52,18 @@ class Session:
         return get_storage(self.url)
 
     @property
+    def chosen(self) -> StorageBackend | str:
+        """The storage that was asked for, or the configured one: a URL, or a backend."""
+        from ..config import get_config
+
+        return self.url or get_config().storage
+
+    @property
     def storage_name(self) -> str:
         """The storage for people, without secrets."""
         from pyworkflow_core.plugins import redact
 
-        from ..config import get_config
-
-        chosen = self.url or get_config().storage
+        chosen = self.chosen
         if not isinstance(chosen, str):
             return type(chosen).__name__
         relative = chosen.startswith("file:") and not chosen.startswith("file:/")
@@ -71,11 +76,8 @@ class Session:
 
         storage = self.storage()
         with shown_progress(storage):
-            await storage.open()
-            try:
+            async with storage:
                 yield storage
-            finally:
-                await storage.close()
 
 
 def run(work: Coroutine[Any, Any, int | None]) -> int:
@@ -85,7 +87,9 @@ def run(work: Coroutine[Any, Any, int | None]) -> int:
     return asyncio.run(work) or 0
 
 
-def command(group: typer.Typer, name: str, *, storage: bool = True, json: bool = True) -> Callable[[F], F]:
+def command(
+    group: typer.Typer, name: str, *, storage: Any = StorageOption, json: bool = True
+) -> Callable[[F], F]:
     """Make a function a command of `group`, with the common options after its own.
 
     The function takes a `Session`, then its own parameters by name, and returns an exit code
@@ -94,10 +98,11 @@ def command(group: typer.Typer, name: str, *, storage: bool = True, json: bool =
     Args:
         group: where the command belongs.
         name: what it is called.
-        storage: whether it has `--storage`.
+        storage: its option `--storage`; None if it has none.
         json: whether it has `--json`.
     """
     left_out = {option for option, there in (("storage", storage), ("as_json", json)) if not there}
+    common = _COMMON | {"storage": storage}
 
     def register(function: F) -> F:
         def invoke(context: typer.Context, **given: Any) -> None:
@@ -114,7 +119,7 @@ def command(group: typer.Typer, name: str, *, storage: bool = True, json: bool =
         own = list(inspect.signature(function).parameters.values())[1:]
         parameters = [inspect.Parameter("context", only, annotation=typer.Context)]
         parameters += [p.replace(kind=only, annotation=hints[p.name]) for p in own]
-        for option, annotation in _COMMON.items():
+        for option, annotation in common.items():
             if option not in left_out:
                 default = None if option == "storage" else False
                 parameters.append(inspect.Parameter(option, only, default=default, annotation=annotation))

@@ -1,28 +1,27 @@
 """The process that does the work: `python -m pyworkflow.demo.child start|resume FOLDER RUN HOLD_AFTER`.
 
 It works as any program would. Only its lease is short, so that nobody waits for it after the kill.
+The storage's URL is in the environment, since everybody may read a command line.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from pathlib import Path
 
-from pyworkflow import FileStorageBackend, resume, start
+from pyworkflow import resume, start
+from pyworkflow.engine.control import wait_until_ended
 from pyworkflow.engine.engine import SECOND, Engine, Settings, use_engine
 from pyworkflow.errors import WorkflowAlreadyRunningError
 from pyworkflow_core.ids import IdSource
 
+from .place import QUEUE, URL_VARIABLE, storage_of
 from .workflow import Place, checksum_manifest, read_names
 
 _PATIENCE = 60.0
-
-
-def storage_of(folder: Path) -> FileStorageBackend:
-    """The demo's storage."""
-    return FileStorageBackend(base_path=folder / "runs")
 
 
 async def _main(task: str, folder: Path, run_id: str) -> None:
@@ -32,10 +31,17 @@ async def _main(task: str, folder: Path, run_id: str) -> None:
         def run_id(self) -> str:
             return run_id
 
-    async with storage_of(folder) as storage:
-        use_engine(Engine(storage, ids=OneId(), settings=Settings(lease=SECOND)))
+    url = os.environ.get(URL_VARIABLE)
+    async with storage_of(folder, url) as storage:
+        engine = Engine(storage, ids=OneId(), settings=Settings(lease=SECOND))
+        use_engine(engine)
         if task == "start":
-            await start(checksum_manifest, len(read_names(folder)), storage=storage, wait=True)
+            files = len(read_names(folder))
+            if url is None:
+                await start(checksum_manifest, files, storage=storage, wait=True)
+            else:
+                await start(checksum_manifest, files, storage=storage, queue=QUEUE)
+                await wait_until_ended(engine, run_id, here=True)
             return
         give_up = time.monotonic() + _PATIENCE
         while True:

@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pyworkflow import FileStorageBackend
 from pyworkflow_core.errors import ConfigurationError, WorkflowError
 from pyworkflow_core.events import Event
 from pyworkflow_core.ids import IdSource
+from pyworkflow_core.storage import StorageBackend
 
-from .child import storage_of
 from .files import Found, default_folder, find_files
+from .place import URL_VARIABLE, name_of, own_url, storage_of
 from .report import Outcome, Printer, count_completed, marks_of
 from .workflow import marks_file, names_file
 
@@ -28,19 +28,21 @@ _LOOK = 0.02
 _GUARD = 100
 
 
-def run_demo(folder: Path | None, output: Path, *, as_json: bool = False) -> int:
+def run_demo(folder: Path | None, output: Path, *, url: str | None = None, as_json: bool = False) -> int:
     """Run the demo and print what it shows.
 
     Args:
         folder: whose files to take; None for Python's own library.
         output: where to write.
+        url: the storage; None for a folder in the output.
         as_json: print numbers as JSON, and nothing else.
 
     Returns:
         0 if every claim held, otherwise 1.
 
     Raises:
-        ConfigurationError: a folder that cannot be used.
+        ConfigurationError: a folder or a storage that cannot be used.
+        StorageError: the storage cannot be reached.
     """
     source = folder or default_folder()
     if not source.is_dir():
@@ -50,8 +52,9 @@ def run_demo(folder: Path | None, output: Path, *, as_json: bool = False) -> int
     found = find_files(source, leave_out=output, library=folder is None)
     names_file(output).write_bytes(b"".join(name + b"\0" for name in found.names))
     marks_file(output).touch()
-    outcome = asyncio.run(_demo(source, output.resolve(), found, printer))
-    printer.conclude(outcome, output)
+    own = None if url is None else own_url(url)
+    outcome = asyncio.run(_demo(source, output.resolve(), found, own, printer))
+    printer.conclude(outcome, output, name_of(output, own))
     return 0 if outcome.good else 1
 
 
@@ -71,16 +74,20 @@ def _prepare(output: Path) -> None:
         raise ConfigurationError(f"{str(output)!r} cannot be written: {error.strerror}") from error
 
 
-async def _demo(source: Path, folder: Path, found: Found, printer: Printer) -> Outcome:
+async def _demo(source: Path, folder: Path, found: Found, url: str | None, printer: Printer) -> Outcome:
     files = len(found.names)
     run_id = IdSource().run_id()
-    printer.begin(source, found, run_id)
     half = files // 2
     hold_after = half + min(_GUARD, files // 4) if files else -1
-    async with storage_of(folder) as storage:
+    async with storage_of(folder, url) as storage:
+        if not storage.capabilities.multi_process:
+            raise ConfigurationError(
+                f"the demo kills a process and goes on in another, and {name_of(folder, url)} is for one only"
+            )
+        printer.begin(source, found, run_id)
         watch = _Watch(storage, run_id, files, printer)
         began = time.monotonic()
-        with _child("start", folder, run_id, hold_after) as first:
+        with _child("start", folder, run_id, hold_after, url) as first:
             # Where there is hardly a step to complete, kill it while it executes the first.
             await watch.until(lambda: watch.completed >= max(half, 0) and watch.events > 1, first)
             os.kill(first.pid, signal.SIGKILL)
@@ -89,7 +96,7 @@ async def _demo(source: Path, folder: Path, found: Found, printer: Printer) -> O
         before = await storage.read(run_id)
         marks_before = marks_of(marks_file(folder))
         printer.killed(first.pid, killed - began, before, marks_before)
-        with _child("resume", folder, run_id, -1) as second:
+        with _child("resume", folder, run_id, -1, url) as second:
             await watch.until(lambda: second.poll() is not None, second)
         ended = time.monotonic()
         after = await storage.read(run_id)
@@ -113,7 +120,7 @@ async def _demo(source: Path, folder: Path, found: Found, printer: Printer) -> O
 class _Watch:
     """Reads the log as it grows, from another process than the one that writes it."""
 
-    def __init__(self, storage: FileStorageBackend, run_id: str, files: int, printer: Printer) -> None:
+    def __init__(self, storage: StorageBackend, run_id: str, files: int, printer: Printer) -> None:
         self.storage = storage
         self.run_id = run_id
         self.files = files
@@ -144,7 +151,9 @@ class _Watch:
 
 
 @contextlib.contextmanager
-def _child(task: str, folder: Path, run_id: str, hold_after: int) -> Iterator[subprocess.Popen[bytes]]:
+def _child(
+    task: str, folder: Path, run_id: str, hold_after: int, url: str | None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process of the demo. It is gone at the end, whatever happens."""
     command = [
         sys.executable,
@@ -157,7 +166,10 @@ def _child(task: str, folder: Path, run_id: str, hold_after: int) -> Iterator[su
         str(hold_after),
     ]
     # In a process group of its own: Ctrl-C is for us, and we end the child.
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
+    environment = {name: text for name, text in os.environ.items() if name != URL_VARIABLE}
+    if url is not None:
+        environment[URL_VARIABLE] = url
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, env=environment)
     try:
         yield process
     finally:

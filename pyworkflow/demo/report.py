@@ -153,13 +153,14 @@ class Printer:
         self.say(f"   The log holds {len(outcome.after)} events now. After the kill:")
         self._ends(outcome.after[len(outcome.before) :])
 
-    def conclude(self, outcome: Outcome, folder: Path) -> None:
+    def conclude(self, outcome: Outcome, folder: Path, storage: str) -> None:
         """Print counts, claims and what to do next."""
         counts, claims = outcome.counts(), outcome.claims()
         if self.as_json:
             document: dict[str, Any] = {
                 "run_id": outcome.run_id,
                 "folder": str(folder),
+                "storage": storage,
                 "status": outcome.status,
             }
             document |= {"counts": counts, "claims": claims, "skipped": outcome.skipped}
@@ -172,7 +173,6 @@ class Printer:
         self.say()
         for claim, held in claims.items():
             self.say(f"   {style('yes', '32') if held else style('NO ', '31')}  {claim}")
-        place = shlex.quote(str(folder))
         self.say(f"\ntook      {duration(sum(outcome.seconds))}")
         self.say(f"manifest  {manifest_file(folder)}")
         if outcome.files:
@@ -180,7 +180,9 @@ class Printer:
             self.say(f"check it  {tool} -c {shlex.quote(str(manifest_file(folder)))}")
         else:
             self.say("          (empty, since there are no files; sha256sum finds nothing to check)")
-        self.say(f"look at   pyworkflow events {outcome.run_id} --storage file:{place}/runs")
+        self.say(f"look at   pyworkflow events {outcome.run_id} --storage {shlex.quote(storage)}")
+        if "…" in storage:
+            self.say("          (with what you gave in place of …, which is not shown)")
 
     @contextlib.contextmanager
     def progress(self, total: int) -> Iterator[Callable[[int], None]]:

@@ -26,27 +26,27 @@ from pyworkflow_core.payloads import (
     CancellationRequested,
     HookCreated,
     Payload,
-    RunRecovered,
     StepCancelled,
     StepCompleted,
     StepFailed,
     StepRetrying,
     StepStarted,
     WorkflowInterrupted,
-    WorkflowResumed,
     WorkflowStarted,
     WorkflowSuspended,
 )
 from pyworkflow_core.record import RunRecord, RunStatus
-from pyworkflow_core.replay import HookCall, Machine, StepCall
+from pyworkflow_core.replay import HookCall, StepCall
 from pyworkflow_core.storage import Claim
 
 from ..definitions import WorkflowDefinition
+from .beginning import first_event, machine_for
 from .ending import ending_of, stalled, value_bytes
 from .engine import Engine
 from .giveback import giving_back
 from .history import open_steps, was_left_because
 from .runlog import RunLog, RunLost
+from .turn import Turn
 from .workshop import Workshop
 
 log = logging.getLogger("pyworkflow")
@@ -85,7 +85,7 @@ class Drive:
         self.stopping = ""
         self.replay_retry = 0
         self._linger = linger
-        self._machine = self._new_machine()
+        self._machine = machine_for(self.engine, self.definition, self.run_id)
         self._workshop = Workshop(engine, claim.run_id)
         self._taken: list[Payload] = []
         self._launches: list[StepCall] = []
@@ -144,7 +144,7 @@ class Drive:
             assert log.record is not None
             history = await log.load(log.record)
             at = self.engine.clock.now()
-            first = self._first_event(record, resumed)
+            first = first_event(record, log.claim.token, resumed=resumed)
             again = [] if isinstance(first, WorkflowInterrupted) else open_steps(history)
             # What does not fit into this append is tried again afterwards.
             self._restarts.extend((s.step, s.ordinal) for s in again[log.most_events :])
@@ -162,20 +162,6 @@ class Drive:
         if not resumed or was_left_because(history, _CUT_OFF):  # before it said that the hook exists, perhaps
             self._announce = list(self._machine.hooks.values())
         self._launch()
-
-    def _first_event(self, record: RunRecord, resumed: bool) -> Payload:
-        token = self.log.claim.token
-        if resumed:
-            return WorkflowResumed(token)
-        detail = record.detail
-        count = detail.recoveries + 1
-        if count <= detail.max_recoveries:
-            return RunRecovered(token, count)
-        return WorkflowInterrupted(
-            f"taken up {detail.recoveries} times after its process died, without a step completed since; "
-            f"the limit is {detail.max_recoveries}",
-            detail.recoveries,
-        )
 
     # ---- the loop ------------------------------------------------------------------
 
@@ -223,11 +209,15 @@ class Drive:
 
     async def _go_on(self) -> bool:
         """One turn of the loop; False once the run was suspended."""
-        workshop = self._workshop
-        if self._look:
+        workshop, looked = self._workshop, self._look
+        if looked:
             self._look = False
             await self._read_tail()
-        elif self._idle and not workshop.reports and not self.stopping:
+        turn = workshop.next_turn
+        if turn is not None and (self.stopping or not (self._machine.pending or self._machine.outcome)):
+            await self._give_turn(turn)
+            return True
+        if not looked and self._idle and not workshop.reports and not self.stopping:
             # Nothing came while the last append was under way: only a step or a timer can help.
             self._idle = False
             await workshop.pause(self._next_wake())
@@ -239,7 +229,7 @@ class Drive:
             await self._leave(self.stopping)
             return False
         at = max(self.engine.clock.now(), self._machine.now)
-        if await self._turn(at) or workshop.reports or self._look:
+        if await self._turn(at) or workshop.reports or self._look or workshop.next_turn:
             return True
         wake = self._next_wake()
         if wake is not None and wake <= self.engine.clock.now():
@@ -294,6 +284,25 @@ class Drive:
             self._deliver(payload, at)
             self._launch()
         return True
+
+    async def _give_turn(self, turn: Turn) -> None:
+        """Append nothing until a step's transaction has ended, and the step's completion within it."""
+        report = await turn.give()
+        if report is None:
+            return
+        await self._read_tail()
+        machine = self._machine
+        at = max(self.engine.clock.now(), machine.now)
+        payloads: list[Payload] = []
+        self._collect_commands(payloads)
+        can_be_told = not machine.pending and machine.outcome is None and self._is_wanted(report)
+        if can_be_told and await self.log.send([*payloads, report], at, within=turn):
+            self._deliver(report, at)
+            self._launch()
+        else:
+            # What the step returned is forgotten with what it wrote; if it is wanted, it begins anew.
+            await turn.refuse()
+            await self._rebuild()
 
     def _deliver(self, payload: Payload, at: int) -> None:
         machine = self._machine
@@ -376,7 +385,7 @@ class Drive:
         history = await self.log.load(record)
         self.log.check_owner(history[self.log.head :])
         self._machine.evict()
-        self._machine = self._new_machine()
+        self._machine = machine_for(self.engine, self.definition, self.run_id)
         self.log.move_to(record)
         self._machine.feed(history)
         self._workshop.cancel_unwanted(self._machine.steps)
@@ -489,12 +498,3 @@ class Drive:
     def _drop(self) -> None:
         self._workshop.drop()
         self._machine.evict()
-
-    def _new_machine(self) -> Machine:
-        codec, definition = self.engine.codec, self.definition
-
-        async def main(started: WorkflowStarted) -> Any:
-            args, kwargs = codec.decode_args(started.args, reach=definition.reach)
-            return await definition.func(*args, **kwargs)
-
-        return Machine(self.run_id, main, codec=codec, draw_token=self.engine.ids.token)

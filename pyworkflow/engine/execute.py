@@ -36,7 +36,6 @@ async def execute(
         The event that says how it went; None if the drive cancelled it.
     """
     definition: StepDefinition[Any, Any] = call.definition
-    attempt = call.attempt
     try:
         args, kwargs = codec.decode_args(call.args, reach=call.reach)
         value = await _run(definition, args, kwargs)
@@ -54,19 +53,31 @@ async def execute(
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             return None
-        return _failed(call, definition, attempt, error, codec, now, rng, limits)
+        return _failed(call, error, codec, now, rng, limits)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        try:
-            return _failed(call, definition, attempt, error, codec, now, rng, limits)
-        except Exception as unspeakable:
-            # An error that cannot even be looked at. Without a report the run would wait for ever.
-            instead = RuntimeError(
-                f"step {call.name!r} raised {type(error).__qualname__}, which cannot be recorded: "
-                f"{type(unspeakable).__name__}"
-            )
-            return StepFailed(call.name, call.ordinal, Raw(codec.encode_error(instead)), attempt)
+        return failure(call, error, codec, now, rng, limits)
+
+
+def failure(
+    call: StepCall,
+    error: BaseException,
+    codec: Codec,
+    now: Callable[[], int],
+    rng: random.Random,
+    limits: Limits,
+) -> Report:
+    """The event that says that the current attempt failed with `error`."""
+    try:
+        return _failed(call, error, codec, now, rng, limits)
+    except Exception as unspeakable:
+        # An error that cannot even be looked at. Without a report the run would wait for ever.
+        instead = RuntimeError(
+            f"step {call.name!r} raised {type(error).__qualname__}, which cannot be recorded: "
+            f"{type(unspeakable).__name__}"
+        )
+        return StepFailed(call.name, call.ordinal, Raw(codec.encode_error(instead)), call.attempt)
 
 
 async def _run(definition: StepDefinition[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -104,14 +115,13 @@ def _in_thread(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
 
 def _failed(
     call: StepCall,
-    definition: StepDefinition[Any, Any],
-    attempt: int,
     error: BaseException,
     codec: Codec,
     now: Callable[[], int],
     rng: random.Random,
     limits: Limits,
 ) -> Report:
+    definition: StepDefinition[Any, Any] = call.definition
     failures = call.failures + 1
     policy = definition.policy
     if definition.uses_default_retries:
@@ -129,5 +139,5 @@ def _failed(
         error.add_note(str(wrong))
         delay = policy.delay(failures, rng)
     if delay is None:
-        return StepFailed(call.name, call.ordinal, encoded, attempt)
-    return StepRetrying(call.name, call.ordinal, encoded, attempt, failures, now() + delay)
+        return StepFailed(call.name, call.ordinal, encoded, call.attempt)
+    return StepRetrying(call.name, call.ordinal, encoded, call.attempt, failures, now() + delay)

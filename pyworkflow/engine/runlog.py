@@ -15,12 +15,13 @@ from pyworkflow_core.errors import StorageUnavailable
 from pyworkflow_core.events import Envelope, Event, encode_body
 from pyworkflow_core.payloads import Payload, RunRecovered, WorkflowResumed, WorkflowStarted
 from pyworkflow_core.record import RunRecord, evolve
-from pyworkflow_core.storage import Append, Claim, Committed, Conflict, LeaseChange, Refused
+from pyworkflow_core.storage import Append, Claim, Committed, Conflict, LeaseChange, Refused, Unknown
 
 from .clock import wait_until
 from .ending import value_bytes
 from .engine import SECOND, Engine
 from .history import envelopes_of
+from .turn import Turn
 
 T = TypeVar("T")
 
@@ -58,6 +59,7 @@ class RunLog:
         self.record: RunRecord | None = claim.record if claim.record.head else None
         self.conflicts = 0
         self._sending: Append | None = None
+        self._within: Turn | None = None
 
     @property
     def ended(self) -> bool:
@@ -90,13 +92,16 @@ class RunLog:
         limit = self.engine.storage.limits.append_bytes
         return limit is None or sum(value_bytes(p) + _BESIDE for p in payloads) <= limit
 
-    async def send(self, payloads: list[Payload], at: int, *, release: bool = False) -> bool:
+    async def send(
+        self, payloads: list[Payload], at: int, *, release: bool = False, within: Turn | None = None
+    ) -> bool:
         """Append `payloads` as events of one time; True once durable, False after a conflict.
 
         Args:
             payloads: at least one.
             at: when they happened, in microseconds.
             release: give the lease back in the same step; done anyway when the run ends.
+            within: the turn of a step in whose transaction the append is made.
 
         Raises:
             StorageError: it was refused, or the storage cannot be used.
@@ -112,8 +117,8 @@ class RunLog:
         record = evolve(self.record, events, incarnation=self.incarnation, envelopes=envelopes)
         lease = self._lease_change(at, release or record.status.is_terminal)
         append = Append(run_id, self.incarnation, head, tuple(events), record, lease)
-        self._sending = append
-        answer = await self._append(append)
+        self._sending, self._within = append, within
+        answer = await (self._append(append) if within is None else self._append_within(within, append))
         self._sending = None
         if answer.__class__ is Committed:
             self._committed(append)
@@ -128,6 +133,28 @@ class RunLog:
         if append.expected == 0:
             return await self.engine.queue.append(append)
         return await self._patiently(lambda: self.engine.queue.append(append))
+
+    async def _append_within(self, turn: Turn, append: Append) -> Committed | Conflict | Refused:
+        answer = await turn.commit(append)
+        if answer is None:
+            return Conflict(append.run_id, append.expected)
+        if isinstance(answer, Unknown):
+            # The database may still be at it: a moment saves an attempt that would come to nothing.
+            await wait_until(self.engine.clock, self.engine.clock.now() + SECOND // 10)
+            return await self._look_for(append)
+        return answer
+
+    async def _look_for(self, append: Append) -> Committed | Conflict:
+        """Read whether an append within a transaction was made.
+
+        It is never submitted again: without the transaction it would tell of writes that are not
+        there. Where it is not found yet because the database is still at it, the expected sequence
+        keeps whatever is appended instead from standing beside it.
+        """
+        count, storage = len(append.events), self.engine.storage
+        found = await self._patiently(lambda: storage.read(self.run_id, after=append.expected, limit=count))
+        made = [event.event_id for event in found] == [event.event_id for event in append.events]
+        return (Committed if made else Conflict)(self.run_id, append.expected + len(found))
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         """Call the storage; while it is away, keep the results of steps that ran, and try again."""
@@ -147,9 +174,14 @@ class RunLog:
         """Learn what became of an append whose sending was cancelled. False if it was not made."""
         if self._sending is None:
             return True
-        answer = await self.engine.queue.append(self._sending)
+        append = self._sending
+        answer: Committed | Conflict | Refused
+        if self._within is None:
+            answer = await self.engine.queue.append(append)
+        else:
+            answer = await self._look_for(append)
         if isinstance(answer, Committed):
-            self._committed(self._sending)
+            self._committed(append)
         self._sending = None
         return isinstance(answer, Committed)
 

@@ -10,9 +10,11 @@ from collections import deque
 from pyworkflow_core.payloads import Payload
 from pyworkflow_core.replay import HookCall, StepCall
 
+from .attempt import Attempt, current_attempt
 from .ending import value_bytes
 from .engine import Engine
-from .execute import execute
+from .execute import execute, failure
+from .turn import Turn
 
 log = logging.getLogger("pyworkflow")
 
@@ -37,6 +39,23 @@ class Workshop:
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._waker: asyncio.Future[None] | None = None
+        self._turns: deque[Turn] = deque()
+        self._closed = False
+
+    @property
+    def next_turn(self) -> Turn | None:
+        """The turn at the log that a step has waited for longest; it waits until it is given."""
+        while self._turns and self._turns[0].has_ended:
+            self._turns.popleft()
+        return self._turns[0] if self._turns else None
+
+    def _ask(self) -> Turn:
+        if self._closed:
+            raise asyncio.CancelledError("the run has been left")  # to a step that went on regardless
+        turn = Turn()
+        self._turns.append(turn)
+        self.wake_up()
+        return turn
 
     @property
     def is_busy(self) -> bool:
@@ -110,6 +129,9 @@ class Workshop:
 
     def drop(self) -> None:
         """Cancel the steps without waiting."""
+        self._closed = True
+        for turn in self._turns:
+            turn.cut_off()
         for key, task in self._tasks.items():
             self._cancel(key, task)
         for task in self._background:
@@ -127,13 +149,22 @@ class Workshop:
 
     async def _step(self, key: Key, call: StepCall) -> None:
         engine = self._engine
+        how = engine.codec, engine.clock.now, engine.rng, engine.storage.limits
+        attempt = Attempt(call, engine.storage, self._ask)
+        current_attempt.set(attempt)
         try:
-            report = await execute(call, engine.codec, engine.clock.now, engine.rng, engine.storage.limits)
+            report: Payload | None = await execute(call, *how)
+            if attempt.turn is not None:
+                report = await attempt.finish(report, lambda error: failure(call, error, *how))
             if report is not None:
                 self.reports.append(report)
         finally:
-            self._tasks.pop(key, None)
-            self.wake_up()
+            try:
+                await attempt.close()
+            finally:
+                self._tasks.pop(key, None)
+                attempt.end_turn()
+                self.wake_up()
 
     async def _tell(self, hook: HookCall) -> None:
         assert hook.on_created is not None

@@ -13,4 +13,5 @@ def pyworkflow_backend() -> BackendInfo:
         summary="a folder on a local disk: a journal of JSON lines, synced before it answers",
         example="file:///var/lib/myapp/workflows",
         conformance="pyworkflow_file.conformance:FileSubject",
+        options=("migrate",),
     )

@@ -31,7 +31,7 @@ from .claims import claim_due, find_page, move_lease
 from .compact import compact_segments
 from .disk import Disk, storage_error
 from .feed import read_feed
-from .folder import check_platform
+from .folder import FORMAT, check_platform
 from .options import Options, parse_url
 from .reading import read_extents
 from .store import Store
@@ -87,6 +87,7 @@ class FileStorageBackend(StorageBackend):
         compact_at: float = 0.5,
         inline_below: int = 1000,
         network_ok: bool = False,
+        migrate: str = "auto",
     ) -> None:
         check_platform()
         self.options = Options(
@@ -96,6 +97,7 @@ class FileStorageBackend(StorageBackend):
             compact_at=compact_at,
             inline_below=inline_below,
             network_ok=network_ok,
+            migrate=migrate,
         )
         self.base_path = os.path.abspath(base_path)
         self.on_progress: Progress | None = None
@@ -257,6 +259,11 @@ class FileStorageBackend(StorageBackend):
 
     async def _feed(self, after: str | None, limit: int) -> FeedPage:
         return await self._do(lambda store: read_feed(store, after, limit))
+
+    async def describe(self) -> list[str]:
+        """What the storage is and promises, in lines for people."""
+        promises = await super().describe()
+        return [f"the folder {self.base_path}, in format {FORMAT}", *promises]
 
     async def compact(self) -> int:
         """Give back the space that deleted runs hold, all of it; the number of bytes.

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from pyworkflow_core.errors import ConfigurationError, CorruptLog, StorageUnavailable, UnsupportedSchema
+from pyworkflow_core.mounts import network_file_system
 
 from .disk import storage_error
 
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _FORMAT_LINE = "pyworkflow file store {}\n"
-_NETWORK = re.compile(
-    r"(nfs\d?|cifs|smb\d?|smbfs|afs|afpfs|webdav|davfs|9p|ceph|lustre|gluster\w*|beegfs|gfs2|ocfs2|gpfs"
-    r"|fuse\.(sshfs|s3fs|gcsfuse|rclone|glusterfs|ceph\w*|davfs2?|curlftpfs|mfs|nfs))",
-)
 
 
 def check_platform(platform: str = sys.platform) -> None:
@@ -40,42 +37,11 @@ def check_local(folder: str, mounts: str) -> None:
     Raises:
         StorageUnavailable: the folder lies on such a file system.
     """
-    kind = _file_system(os.path.realpath(folder), mounts)
-    if _NETWORK.fullmatch(kind):
+    if kind := network_file_system(folder, mounts):
         raise StorageUnavailable(
             f"{folder} is on a network file system ({kind}), where locks and syncs cannot be relied on. "
             "Use a local disk or a database; network_ok=1 takes the risk."
         )
-
-
-def _file_system(path: str, mounts: str) -> str:
-    """The type of the file system that holds `path`; empty if nothing tells."""
-    try:
-        with open(mounts, encoding="utf-8", errors="surrogateescape") as table:
-            rows = [line.split() for line in table]
-    except OSError:
-        return _darwin_file_system(path) if sys.platform == "darwin" else ""
-    best, kind = -1, ""
-    for row in rows:
-        if len(row) < 3:
-            continue
-        point = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), row[1])
-        inside = path == point or path.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= best:  # of two mounts on one point the later one is seen
-            best, kind = len(point), row[2]
-    return kind
-
-
-def _darwin_file_system(path: str) -> str:
-    """What ``statfs`` of macOS calls the file system: its table of mounts is no file."""
-    import ctypes
-
-    buffer = ctypes.create_string_buffer(4096)
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
-    if ctypes.CDLL(None).statfs(os.fsencode(path), buffer) != 0:
-        return ""
-    return buffer.raw[72:88].partition(b"\0")[0].decode("ascii", "replace")
 
 
 def make_folder(folder: str, disk: Disk) -> None:
@@ -97,6 +63,21 @@ def make_folder(folder: str, disk: Disk) -> None:
             raise NotADirectoryError(20, "not a folder")
     except OSError as error:
         raise storage_error(error, folder, "use") from error
+
+
+def check_made(folder: str) -> None:
+    """Refuse a folder in which no store has been made.
+
+    Raises:
+        UnsupportedSchema: there is none, and this handle must not make one.
+    """
+    if not os.path.exists(os.path.join(folder, "FORMAT")):
+        raise UnsupportedSchema(
+            f"there is no store in {folder}, and migrate=never forbids to make one; "
+            "'pyworkflow storage init' makes it",
+            found=0,
+            needed=FORMAT,
+        )
 
 
 def check_format(folder: str, disk: Disk) -> None:
@@ -126,5 +107,7 @@ def check_format(folder: str, disk: Disk) -> None:
         raise CorruptLog(f"{path} holds {text[:40]!r}, not the format of a file store", location=f"{path}:0")
     if int(match[1]) > FORMAT:
         raise UnsupportedSchema(
-            f"{folder} has format {match[1]}; this version of pyworkflow reads up to {FORMAT}. Upgrade it."
+            f"{folder} has format {match[1]}; this version of pyworkflow reads up to {FORMAT}. Upgrade it.",
+            found=int(match[1]),
+            needed=FORMAT,
         )

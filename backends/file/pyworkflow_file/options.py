@@ -21,6 +21,7 @@ class Options(Struct, frozen=True, kw_only=True):
             leaves that to `compact`.
         inline_below: microseconds a sync may take to be made on the event loop itself.
         network_ok: use a network file system although its locks and syncs are not reliable.
+        migrate: ``auto`` makes the folder, ``never`` leaves that to ``pyworkflow storage init``.
     """
 
     segment_bytes: int = 64 * 1024 * 1024
@@ -29,6 +30,7 @@ class Options(Struct, frozen=True, kw_only=True):
     compact_at: float = 0.5
     inline_below: int = 1000
     network_ok: bool = False
+    migrate: str = "auto"
 
     def __post_init__(self) -> None:
         for name in ("segment_bytes", "catch_up_lines", "heads"):
@@ -36,6 +38,8 @@ class Options(Struct, frozen=True, kw_only=True):
                 raise ConfigurationError(f"file store: {name} must be at least 1, not {getattr(self, name)}")
         if not 0 <= self.compact_at <= 1:
             raise ConfigurationError(f"file store: compact_at must be between 0 and 1, not {self.compact_at}")
+        if self.migrate not in {"auto", "never"}:
+            raise ConfigurationError(f"file store: migrate={self.migrate!r}: there are 'auto' and 'never'")
 
 
 def parse_url(url: str) -> tuple[str, Options]:
@@ -54,13 +58,13 @@ def parse_url(url: str) -> tuple[str, Options]:
         raise ConfigurationError(
             f"{url!r} names no folder; write file:///absolute/path or file:relative/path"
         )
-    given: dict[str, int | float | bool] = {}
+    given: dict[str, int | float | bool | str] = {}
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
         given[name] = _read_option(name, text)
     return unquote(parts.path), Options(**given)  # type: ignore[arg-type]
 
 
-def _read_option(name: str, text: str) -> int | float | bool:
+def _read_option(name: str, text: str) -> int | float | bool | str:
     known = Options.__struct_fields__
     if name not in known:
         close = difflib.get_close_matches(name, known, 1)

@@ -16,7 +16,7 @@ from pyworkflow_core.errors import StorageError, StorageFull, StorageUnavailable
 from pyworkflow_core.record import evolve
 
 from .disk import Disk, storage_error
-from .folder import check_format, check_local, make_folder
+from .folder import check_format, check_local, check_made, make_folder
 from .heads import Head, Heads
 from .index import Index, Seen
 from .journal import Journal
@@ -64,6 +64,8 @@ class View:
         """Make the folder ready; before the lock, which lies in it, can be taken."""
         if not self.options.network_ok:
             check_local(self.folder, self._mounts)
+        if self.options.migrate == "never":
+            check_made(self.folder)
         make_folder(self.folder, self.disk)
         self.is_used = True
 

@@ -193,7 +193,7 @@ def held_things() -> Counter[str]:
 
 def is_of_asyncio(value: object) -> bool:
     """Whether it is a task, a future, an event or the like."""
-    return type(value).__module__.partition(".")[0] in {"asyncio", "_asyncio"}
+    return str(type(value).__module__).partition(".")[0] in {"asyncio", "_asyncio"}
 
 
 # ---- where it is not declared ------------------------------------------------------------

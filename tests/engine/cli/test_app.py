@@ -26,10 +26,13 @@ COMMANDS = [
     ["runs", "show"],
     ["runs", "cancel"],
     ["hooks", "answer"],
+    ["storage", "init"],
+    ["storage", "migrate"],
+    ["storage", "check"],
 ]
 
 
-@pytest.mark.parametrize("words", [[], ["runs"], ["hooks"], *COMMANDS], ids=" ".join)
+@pytest.mark.parametrize("words", [[], ["runs"], ["hooks"], ["storage"], *COMMANDS], ids=" ".join)
 @pytest.mark.parametrize("columns", ["60", "80"])
 def test_help_explains_every_command_and_fits(words: list[str], columns: str) -> None:
     done = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": columns, "TERMINAL_WIDTH": columns})

@@ -1,0 +1,200 @@
+"""One attempt of a step, and the transaction that it may share with its completion."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from pyworkflow_core.errors import OutcomeUnknown
+from pyworkflow_core.payloads import Payload, StepCompleted
+from pyworkflow_core.replay import StepCall, current_machine
+from pyworkflow_core.storage import Answer, Append, Committed, Conflict, StorageBackend, Unknown
+
+from ..errors import StepTransactionError
+from .turn import Turn
+
+
+class _Undo(Exception):
+    """Thrown into a transaction to undo it."""
+
+
+@asynccontextmanager
+async def step_transaction() -> AsyncIterator[Any]:
+    """Write to your own tables in the transaction in which the step's completion is recorded.
+
+    In an ``async def`` step, on a storage in a SQL database: what is written on the connection
+    is there if, and only if, the log says that the step completed. The transaction commits
+    when the step has returned; an error in the step, or in the block, undoes it, and a further
+    attempt begins a new one. Until it ends nothing else is recorded for the run.
+
+    Returns:
+        A context manager; ``async with step_transaction() as connection`` gives SQLAlchemy's
+        `AsyncConnection`.
+
+    Raises:
+        StepTransactionError: not in a step, in a step written ``def``, for the second time in one
+            attempt, or on a storage that has no transactions.
+        StorageUnavailable: the database cannot be reached.
+    """
+    attempt = current_attempt.get()
+    if attempt is None or current_machine.get() is not None:
+        raise StepTransactionError(
+            "step_transaction() was called outside a step: it belongs into an async function decorated with "
+            "@step, while a workflow runs that"
+        )
+    async with attempt.transaction() as connection:
+        yield connection
+
+
+class Attempt:
+    """One attempt of a step.
+
+    Args:
+        call: the step's call.
+        storage: where the run is.
+        ask: asks for a turn at the run's log.
+    """
+
+    __slots__ = ("_answer", "_ask", "_call", "_connection", "_context", "_left", "_over", "_storage", "turn")
+
+    def __init__(self, call: StepCall, storage: StorageBackend, ask: Callable[[], Turn]) -> None:
+        self._call = call
+        self._storage = storage
+        self._ask = ask
+        self.turn: Turn | None = None
+        self._context: AbstractAsyncContextManager[Any] | None = None
+        self._connection: Any = None
+        self._left = False
+        self._over = False
+        self._answer: Answer | None = None
+
+    # ---- for the step ----------------------------------------------------------------
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Any]:
+        """See `step_transaction`."""
+        self._check()
+        turn = self.turn = self._ask()
+        try:
+            await turn.wait()
+            context: AbstractAsyncContextManager[Any] = self._storage.transaction()  # type: ignore[attr-defined]
+            self._connection = await context.__aenter__()
+            self._context = context
+            yield self._connection
+        except BaseException:
+            await self._undo()
+            turn.end()  # the step may go on for a while without it
+            raise
+        self._left = True
+
+    def _check(self) -> None:
+        name = self._call.name
+        if not self._call.definition.is_async:
+            raise StepTransactionError(
+                f"step {name!r} runs in a thread, where it cannot have a transaction: write it 'async def'"
+            )
+        if self._over:
+            raise StepTransactionError(
+                f"step {name!r} has ended, and a task that it left behind asks for a transaction: await such "
+                "tasks in the step"
+            )
+        if self.turn is not None:
+            raise StepTransactionError(
+                f"step {name!r} has had the transaction of this attempt: one step_transaction() block holds "
+                "all that commits with the step. Put it into that block, or into a step of its own."
+            )
+        if not self._storage.capabilities.transactions or not hasattr(self._storage, "transaction"):
+            raise StepTransactionError(
+                f"step {name!r} asks for a transaction, and {self._storage!r} has none to share: keep the "
+                "runs in the database that holds your tables (sqlite:///…, postgresql://…, mysql://…)"
+            )
+
+    # ---- for the engine --------------------------------------------------------------
+
+    async def finish(
+        self, report: Payload | None, failed: Callable[[BaseException], Payload]
+    ) -> Payload | None:
+        """End the transaction as the step ended: commit it with the completion, or undo it.
+
+        Args:
+            report: how the step ended; None if it was cancelled.
+            failed: makes the report of an error.
+
+        Returns:
+            What is still to be recorded; None if nothing is.
+        """
+        self._over = True
+        if self._context is None:
+            return report
+        if not isinstance(report, StepCompleted):
+            await self._undo()
+            return report
+        if not self._left:
+            await self._undo()
+            return failed(
+                StepTransactionError(
+                    f"step {self._call.name!r} returned while a task of its own was inside "
+                    "step_transaction(): await that task in the step"
+                )
+            )
+        try:
+            await self._commit(report)
+        except Exception as error:
+            return failed(error)
+        return None
+
+    async def _commit(self, report: StepCompleted) -> None:
+        """Make the append that the drive gives for `report`, and commit.
+
+        Raises:
+            Exception: the database refused, and nothing of the transaction is there.
+        """
+        assert self.turn is not None
+        append = await self.turn.offer(report)
+        if append is None:
+            await self._undo()
+            return
+        # So it is if a cancellation comes in between.
+        self._answer = Unknown(append.run_id, asyncio.CancelledError())
+        try:
+            self._answer = await self._append(append)
+        except OutcomeUnknown as error:
+            self._answer = Unknown(append.run_id, error)
+        except Exception:
+            self._answer = Conflict(append.run_id, append.expected)
+            await self._undo()
+            raise
+
+    async def _append(self, append: Append) -> Answer:
+        (answer,) = await self._storage.commit([append], within=self._connection)
+        if not isinstance(answer, Committed):
+            await self._undo()
+            return answer
+        context, self._context = self._context, None
+        assert context is not None
+        await context.__aexit__(None, None, None)
+        return answer
+
+    async def _undo(self) -> None:
+        context, self._context = self._context, None
+        if context is not None:
+            undo = _Undo()
+            await context.__aexit__(_Undo, undo, undo.__traceback__)
+
+    async def close(self) -> None:
+        """Undo what was not ended."""
+        self._over = True
+        await self._undo()
+
+    def end_turn(self) -> None:
+        """Let the drive go on. The last of all: its next look finds the step's report, or no such step."""
+        if self.turn is not None:
+            self.turn.end(self._answer)
+
+
+current_attempt: contextvars.ContextVar[Attempt | None] = contextvars.ContextVar(
+    "pyworkflow_current_attempt", default=None
+)
