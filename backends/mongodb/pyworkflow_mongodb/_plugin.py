@@ -15,4 +15,5 @@ def pyworkflow_backend() -> BackendInfo:
         extra="mongodb",
         drivers=("pymongo",),
         conformance="pyworkflow_mongodb.conformance:MongoSubject",
+        options=("migrate", "namespace"),
     )

@@ -48,6 +48,7 @@ class MongoStorageBackend(StorageBackend):
         namespace: what the names of the collections begin with.
         driver: ``pymongo`` (the default) or ``motor``, for a URL.
         lanes: how many commands may be under way at once.
+        migrate: ``auto`` (the default) makes the indexes where they are missing, ``never`` does not.
 
     Attributes:
         capabilities: feed and push where the server has an oplog, known once the handle is open.
@@ -65,8 +66,14 @@ class MongoStorageBackend(StorageBackend):
         namespace: str | None = None,
         driver: str | None = None,
         lanes: int | None = None,
+        migrate: str | None = None,
     ) -> None:
-        more: dict[str, Any] = {"namespace": namespace, "driver": driver, "lanes": lanes}
+        more: dict[str, Any] = {
+            "namespace": namespace,
+            "driver": driver,
+            "lanes": lanes,
+            "migrate": migrate,
+        }
         if isinstance(where, str):
             self._place = parse_url(where, more)
             self._given: Any = None
@@ -122,6 +129,12 @@ class MongoStorageBackend(StorageBackend):
         await self._ready()
         with faults.reading("dropping the namespace"):
             await schema.drop(self._here.collections)
+
+    async def describe(self) -> list[str]:
+        """What the storage is and promises, in lines for people."""
+        promises = await super().describe()
+        with faults.reading("describing the server"):
+            return [*await self._here.describe(), *promises]
 
     # ---- the contract ------------------------------------------------------------------
 

@@ -45,18 +45,33 @@ class Collections:
         self.meta = self.database[f"{namespace}.meta"]
         self._count = lanes
         self._lanes = asyncio.Semaphore(lanes)
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
 
     async def do(self, call: Callable[..., Awaitable[T]], *arguments: Any, **more: Any) -> T:
         """Make a call when a lane is free.
 
+        Whoever is cancelled leaves the call to end by itself: the drivers would throw its connection away,
+        and PyMongo does not close one that is just being made.
+
         Raises:
             StorageClosed: the handle was closed before; nothing was sent.
         """
-        async with self._lanes:
+        await self._lanes.acquire()
+        task = asyncio.get_running_loop().create_task(self._call(call, arguments, more))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    async def _call(
+        self, call: Callable[..., Awaitable[T]], arguments: tuple[Any, ...], more: dict[str, Any]
+    ) -> T:
+        try:
             if self._closed:
                 raise StorageClosed("the handle was closed meanwhile; open a new one")
             return await call(*arguments, **more)
+        finally:
+            self._lanes.release()
 
     async def close(self) -> None:
         """Let nobody begin anything any more, and wait for what is under way."""

@@ -27,11 +27,13 @@ class Options(Struct, frozen=True, kw_only=True):
             a database.
         driver: ``pymongo`` or ``motor``.
         lanes: how many commands of a handle are under way at once; the others wait their turn.
+        migrate: ``auto`` makes the indexes where they are missing, ``never`` leaves that to you.
     """
 
     namespace: str = "pyworkflow"
     driver: str = "pymongo"
     lanes: int = 8
+    migrate: str = "auto"
 
     def __post_init__(self) -> None:
         if not _NAMESPACE.fullmatch(self.namespace):
@@ -43,6 +45,8 @@ class Options(Struct, frozen=True, kw_only=True):
             raise ConfigurationError(f"driver={self.driver!r}: there are {' and '.join(map(repr, DRIVERS))}")
         if self.lanes < 1:
             raise ConfigurationError(f"lanes={self.lanes}: at least one command must be possible")
+        if self.migrate not in {"auto", "never"}:
+            raise ConfigurationError(f"migrate={self.migrate!r}: there are 'auto' and 'never'")
 
 
 class Place(Struct, frozen=True):

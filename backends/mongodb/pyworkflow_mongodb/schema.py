@@ -29,17 +29,28 @@ INDEXES: dict[str, tuple[list[tuple[str, int]], Document | None]] = {
 }
 
 
-async def prepare(collections: Collections) -> str:
+async def prepare(collections: Collections, *, makes: bool) -> str:
     """Look whether the namespace is there, or make it.
+
+    Args:
+        collections: the namespace's.
+        makes: whether it may be made.
 
     Returns:
         Its name in feed positions: another one each time that it is made.
 
     Raises:
-        UnsupportedSchema: newer code has made it.
+        UnsupportedSchema: newer code has made it; or it is not there, and may not be made.
         ConfigurationError: the user has no right to make it; tells what an administrator can do.
     """
     found = await collections.do(collections.meta.find_one, {"_id": "namespace"})
+    if found is None and not makes:
+        raise UnsupportedSchema(
+            f"namespace {collections.namespace!r} is not there, and migrate=never forbids to make it. "
+            "'pyworkflow storage init' does it.",
+            found=0,
+            needed=FORMAT,
+        )
     if found is None:
         try:
             found = await _make(collections)
@@ -54,7 +65,9 @@ async def prepare(collections: Collections) -> str:
     if found["format"] > FORMAT:
         raise UnsupportedSchema(
             f"namespace {collections.namespace!r} has format {found['format']}; this version knows up to "
-            f"{FORMAT}. Upgrade pyworkflow-core."
+            f"{FORMAT}. Upgrade pyworkflow-core.",
+            found=int(found["format"]),
+            needed=FORMAT,
         )
     return str(found["name"])
 

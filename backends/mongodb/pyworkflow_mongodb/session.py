@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import Any
 
@@ -12,11 +13,15 @@ from pyworkflow_core.plugins import redact
 
 from . import faults, schema
 from .commit import Committer
-from .driver import close_client, make_client
+from .driver import close_client, driver_of, make_client
 from .feed import Feed
 from .namespace import Collections
 from .options import Place
 from .push import Listener
+
+
+_CLOSING: set[asyncio.Task[None]] = set()
+"""Clients that are being closed after an opening that was cancelled."""
 
 
 class Session:
@@ -42,6 +47,20 @@ class Session:
         self.feed = Feed(collections, name)
         self.listener = Listener(collections)
 
+    async def describe(self) -> list[str]:
+        """What is at the other end, for people."""
+        client, collections = self.collections.database.client, self.collections
+        hello = await collections.do(client.admin.command, "hello")
+        build = await collections.do(client.admin.command, "buildInfo")
+        kind = "a sharded cluster" if hello.get("msg") == "isdbgrid" else "a server alone"
+        if "setName" in hello:
+            kind = f"replica set {hello['setName']!r} of {len(hello['hosts'])}"
+        return [
+            f"MongoDB {build['version']}, {kind}; spoken to with {driver_of(client)}",
+            f"namespace {collections.namespace!r} of database {collections.database.name!r}: "
+            f"format {schema.FORMAT}",
+        ]
+
     async def close(self) -> None:
         """Let go of everything, after what is under way."""
         try:
@@ -58,6 +77,13 @@ class Session:
             await close_client(client)
 
 
+async def _close_after(greeting: asyncio.Future[Any], client: Any) -> None:
+    """Close a client that nobody wants any more, but not while it connects: PyMongo would leak the socket."""
+    await asyncio.wait([greeting])
+    with contextlib.suppress(PyMongoError):
+        await close_client(client)
+
+
 async def open_session(place: Place, database: str, given: Any) -> Session:
     """Connect, and see to the namespace.
 
@@ -69,22 +95,26 @@ async def open_session(place: Place, database: str, given: Any) -> Session:
     Raises:
         ConfigurationError: the driver does not take the URL, or rights are lacking.
         StorageUnavailable: the server cannot be reached.
-        UnsupportedSchema: newer code has made the namespace.
+        UnsupportedSchema: newer code has made the namespace; or ``migrate=never``, and it is not there.
     """
     try:
         client = make_client(place) if given is None else given
     except (PyMongoError, ValueError, TypeError) as error:
         raise ConfigurationError(f"{redact(place.url)!r}: {error}") from error
+    greeting = asyncio.ensure_future(client.admin.command("hello"))
     try:
-        hello = await client.admin.command("hello")
+        hello = await asyncio.shield(greeting)
         replicated = "setName" in hello or hello.get("msg") == "isdbgrid"
         options = place.options
         collections = Collections(client, database, options.namespace, options.lanes, replicated=replicated)
-        name = await schema.prepare(collections)
+        name = await schema.prepare(collections, makes=options.migrate == "auto")
     except BaseException as error:
         if given is None:
-            with contextlib.suppress(PyMongoError):
-                await close_client(client)
+            closing = asyncio.get_running_loop().create_task(_close_after(greeting, client))
+            _CLOSING.add(closing)
+            closing.add_done_callback(_CLOSING.discard)
+            if greeting.done():
+                await asyncio.shield(closing)
         if isinstance(error, PyMongoError):
             raise faults.typed(error, "opening the namespace") from error
         raise
