@@ -1,128 +1,165 @@
-"""What the MongoDB store costs beside the bare driver: `python benchmarks/mongodb_store.py [sleepers]`.
+"""What the MongoDB store costs beside its bare driver: `python benchmarks/mongodb_store.py [--sleeping N]`.
 
-Runs on a server that it starts itself, alone and as a replica set, with both drivers. Each figure of
-ours is printed with the floor of the same run: the bare driver writing the events' documents and the
-run's head. Prints one JSON object a line.
+Runs on servers that it starts itself, alone and as a replica set, with both drivers. Each figure of ours
+stands beside the floor taken in the same run, turn by turn: the driver alone, with one update of a run's
+document for each append, which sets the head and pushes the two events. One JSON object a line; where there
+is a bar, whether it was met. See `sql_stores.py` for the parts that all servers share.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import json
 import statistics
 import sys
-import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import sql_stores
 from bson.binary import Binary
-from pymongo import InsertOne, UpdateOne
+from file_store import START, first_append
+from pymongo import UpdateOne
+from sql_stores import BODY, EVENTS, FAR, Rows, Runs, beside, in_turns, sequence, show, show_growth, verdict
+from step import at_once
 
-sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-
-from file_store import START, first_append, step_append
-
-from pyworkflow_core.storage import Append
+from pyworkflow_core.storage import StorageBackend
 from pyworkflow_mongodb import MongoStorageBackend
 from servers import serve
 
-BATCH = 64
+STEP_BAR, RATE_AIM = 1.7, 6000
+DUE = 5000
 
 
-class Floor:
-    """The bare driver doing what every store must: the events' documents, and the run's head."""
+class Bare:
+    """The driver alone, with the store's own client and concerns."""
 
-    def __init__(self, database: Any) -> None:
-        self.events, self.heads = database["floor.events"], database["floor.heads"]
-
-    async def begin(self, runs: int) -> None:
-        await self.heads.insert_many([{"_id": f"r{n}", "head": 0} for n in range(runs)])
-        await self.events.insert_one({"_id": {"r": "warm", "s": 0}})
-
-    async def commit(self, appends: list[Append]) -> None:
-        events = [
-            {"_id": {"r": e.run_id, "s": e.sequence}, "id": e.event_id, "body": Binary(e.body)}
-            for append in appends
-            for e in append.events
-        ]
-        heads = [
-            UpdateOne({"_id": f"r{n}"}, {"$set": {"head": append.record.head}})
-            for n, append in enumerate(appends)
-        ]
-        if len(appends) == 1:
-            await self.events.insert_many(events)
-            await self.heads.update_one({"_id": "r0"}, {"$set": {"head": appends[0].record.head}})
-            return
-        await self.events.bulk_write([InsertOne(e) for e in events], ordered=False)
-        await self.heads.bulk_write(heads, ordered=False)
-
-
-async def appends(store: MongoStorageBackend, floor: Floor, size: int, rounds: int) -> dict[str, object]:
-    """Commits of `size` steps, turn by turn with the bare driver."""
-    batch = [first_append(f"run_{size}_{n:016x}") for n in range(size)]
-    await store.commit(batch)
-    ours, floors = [], []
-    for _ in range(rounds):
-        batch = [step_append(append.record) for append in batch]
-        began = time.perf_counter()
-        await store.commit(batch)
-        ours.append(time.perf_counter() - began)
-        began = time.perf_counter()
-        await floor.commit(batch)
-        floors.append(time.perf_counter() - began)
-    # Means: every fourth commit of ours also copies a tail.
-    a, b = statistics.mean(ours) / size, statistics.mean(floors) / size
-    tenth = rounds // 10
-    return {
-        "what": f"commits of {size}", "us_an_append": round(a * 1e6, 1), "appends_per_s": round(1 / a),
-        "floor_us": round(b * 1e6, 1), "ratio": round(a / b, 2),
-        "last_tenth_over_first": round(statistics.mean(ours[-tenth:]) / statistics.mean(ours[:tenth]), 2),
-    }  # fmt: skip
-
-
-async def claiming(store: MongoStorageBackend, sleepers: int, due: int = 5000) -> dict[str, object]:
-    """Claims in batches of 50 while many runs sleep."""
-    for begin in range(0, sleepers, 1000):
-        await store.commit([first_append(f"s_{n:016x}", START * 2) for n in range(begin, begin + 1000)])
-    for begin in range(0, due, 1000):
-        await store.commit([first_append(f"d_{n:016x}", START) for n in range(begin, begin + 1000)])
-    began, claimed = time.perf_counter(), 0
-    while claimed < due:
-        claims = await store.claim(owner="o", now=START + 1, lease=10**9, limit=50, queues=["default"])
-        claimed += len(claims)
-    spent = time.perf_counter() - began
-    began = time.perf_counter()
-    for n in range(100):
-        await store.get(f"s_{n:016x}")
-    return {
-        "what": f"claims of 50, {sleepers} asleep", "claims_per_s": round(claimed / spent),
-        "get_us": round((time.perf_counter() - began) * 1e4, 1),
-    }  # fmt: skip
-
-
-async def measure(url: str, kind: str, driver: str, sleepers: int) -> None:
-    async with MongoStorageBackend(url, namespace=f"bench_{driver}", driver=driver) as store:
+    def __init__(self, store: Any) -> None:
         collections = store._here.collections
-        floor = Floor(collections.database)
-        await floor.begin(BATCH)
-        for size, rounds in ((1, 400), (BATCH, 100)):
-            await floor.events.drop()
-            told = await appends(store, floor, size, rounds)
-            print(json.dumps({"server": kind, "driver": driver, **told}), flush=True)
-        if kind == "mongodb":
-            told = await claiming(store, sleepers)
-            print(json.dumps({"server": kind, "driver": driver, **told}), flush=True)
-        await store.drop()
-        await floor.heads.drop()
+        self.heads = collections.database["floor.heads"]
+        self.runs, self.name = collections.runs, collections.namespace
+
+    async def append(self, heads: dict[str, int]) -> None:
+        """Two events for each of these runs, and its new head, in one durable command."""
+        events = [{"id": "0123456789abcdef", "body": Binary(BODY)}] * 2
+        changes = [
+            # Of a document that stays as short as ours.
+            (
+                {"_id": run_id},
+                {"$set": {"head": head}, "$push": {"tail": {"$each": events, "$slice": -8}}},
+            )
+            for run_id, head in heads.items()
+        ]
+        if len(changes) == 1:
+            await self.heads.update_one(*changes[0], upsert=True)
+            return
+        await self.heads.bulk_write([UpdateOne(*each, upsert=True) for each in changes], ordered=False)
+
+    async def claim(self, now: int) -> int:
+        """Lease due runs of the queue ``floor``, one command after the other, knowing no rival."""
+        due = {"queue": "floor", "priority": 5, "due": {"$lte": now}}
+        found = await self.runs.find(due, {"record": 1}, sort=[("due", 1), ("_id", 1)], limit=50).to_list(
+            None
+        )
+        names = {"_id": {"$in": [each["_id"] for each in found]}, "due": {"$lte": now}}
+        await self.runs.update_many(names, {"$set": {"lease": {"token": "t"}, "due": now + 10**12}})
+        return len(found)
+
+    async def get(self, run_id: str) -> Any:
+        return await self.runs.find_one({"_id": run_id}, {"record": 1})
+
+    async def fill(self, prefix: str, count: int, like: str, **columns: Any) -> None:
+        """Many runs like one that is there, in other columns as given."""
+        template = await self.runs.find_one({"_id": like})
+        for begin in range(0, count, 5000):
+            many = [
+                {**template, **columns, "_id": f"{prefix}_{n}", "created": template["created"] - n}
+                for n in range(begin, min(begin + 5000, count))
+            ]
+            await self.runs.insert_many(many, ordered=False)
 
 
-def main(sleepers: int) -> None:
+async def writing(store: StorageBackend, bare: Any) -> None:
+    """Appends and steps, one by one and many at once."""
+    for each in (sql_stores.GAPS, sql_stores.FLOORS, sql_stores.MARKS, sql_stores.BARE):
+        each.clear()  # type: ignore[attr-defined]
+    await in_turns(100, Runs(store, 1).step, Rows(bare, 1).step)  # nobody's first commands count
+    await sequence(store, bare, STEP_BAR)
+    lone, floor = await in_turns(1000, Runs(store, 1).step, Rows(bare, 1).step)
+    # Means, too: every fourth or fifth append of ours also copies a tail.
+    mean = statistics.mean(lone) / statistics.mean(floor)
+    show("lone append", **beside(lone, floor), ratio_of_means=mean,
+         **verdict(beside(lone, floor)["ratio"], STEP_BAR))  # fmt: skip
+    rate = await at_once(store, 200, 10)
+    show("200 runs of 10 steps", steps_per_s=round(rate), **verdict(rate, RATE_AIM, least=True))
+    many, floor = await in_turns(200, Runs(store, 64).step, Rows(bare, 64).step)
+    ours, theirs = (64e6 / statistics.mean(times) for times in (many, floor))
+    show("commits of 64", appends_per_s=round(ours), floor_appends_per_s=round(theirs), ratio=ours / theirs,
+         **verdict(ours / theirs, 0.5, least=True))  # fmt: skip
+
+
+async def growth(small: StorageBackend, full: StorageBackend, sleeping: int) -> None:
+    """The same work in a store of some ten thousand events and in one with a million, turn by turn."""
+    each, bares = max(1, EVENTS // sleeping), {store: Bare(store) for store in (small, full)}
+    for store, count in ((small, 1000), (full, sleeping)):
+        await store.commit([first_append("sleeping", FAR), first_append("due", START)])
+        (event,) = (await bares[store].runs.find_one({"_id": "sleeping"}))["tail"]
+        await bares[store].fill("sleeper", count, "sleeping", tail=[event] * each, head=each)
+        await bares[store].fill("due", DUE, "due", queue="ours")
+    await bares[full].fill("floor", DUE, "due", queue="floor")
+    show("now a store is full", runs=sleeping, events=sleeping * each)
+
+    def claimer(store: StorageBackend) -> Callable[[int], Awaitable[None]]:
+        async def claim(n: int) -> None:
+            found = await store.claim(owner="b", now=START + n, lease=10**12, limit=50, queues=["ours"])
+            assert len(found) == 50
+
+        return claim
+
+    turns = DUE // 50
+    a, b, floor = await in_turns(turns, claimer(full), claimer(small), lambda n: bares[full].claim(START + n))
+    rate = 50e6 / statistics.median(a)
+    show("claims of 50", **beside(a, floor), runs_per_s=round(rate), **verdict(rate, 5000, least=True))
+    show_growth("claim", a, b)
+    await in_turns(50, Runs(full, 1).step, Runs(small, 1).step)
+    a, b = await in_turns(1000, Runs(full, 1).step, Runs(small, 1).step)
+    show_growth("append", a, b)
+    a, b, floor = await in_turns(
+        500,
+        lambda n: full.get(f"sleeper_{n * 7919 % sleeping}"),
+        lambda n: small.get(f"sleeper_{n * 7919 % 1000}"),
+        lambda n: bares[full].get(f"sleeper_{n * 7919 % sleeping}"),
+    )
+    show("get", **beside(a, floor))
+    show_growth("get", a, b)
+
+
+async def measure(kind: str, url: str, driver: str, sleeping: int) -> None:
+    """Print everything of one server and one driver."""
+    show("now", server=kind, driver=driver)
+    namespaces = [f"{url}&driver={driver}&namespace=bench{end}" for end in ("", "_full")]
+    async with MongoStorageBackend(namespaces[0]) as small, MongoStorageBackend(namespaces[1]) as full:
+        try:
+            await writing(small, Bare(small))
+            if sleeping:
+                await growth(small, full, sleeping)
+        finally:
+            await Bare(small).heads.drop()
+            for store in (small, full):
+                await store.drop()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--sleeping", type=int, default=200_000, help="runs that sleep meanwhile")
+    given = parser.parse_args()
     for kind in ("mongodb", "mongodb-replica"):
         with serve(kind) as server:
             for driver in ("pymongo", "motor"):
-                asyncio.run(measure(server.url, kind, driver, sleepers))
+                alone = (kind, driver) == ("mongodb", "pymongo")
+                asyncio.run(measure(kind, server.url, driver, given.sleeping if alone else 0))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 50_000)
+    main()

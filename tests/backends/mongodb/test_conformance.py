@@ -1,7 +1,4 @@
-"""The MongoDB backend obeys the laws, with both drivers and on both kinds of server.
-
-`nox -s conformance` has the other pairs.
-"""
+"""The MongoDB backend obeys the laws; `nox -s conformance` has the other servers and drivers in full."""
 
 from __future__ import annotations
 
@@ -15,28 +12,26 @@ from pyworkflow_core.storage import StorageBackend
 from pyworkflow_core.testing import BackendConformance, Clock, run
 from pyworkflow_mongodb.conformance import MongoSubject
 
+VARIABLE = "PYWORKFLOW_LAWS_MONGODB_URL"
+# PyMongo does not close a socket that one of its monitors is connecting while the client is closed;
+# in this mode they have all connected by then.
+MONITORING = "&serverMonitoringMode=poll"
+
 
 @pytest.mark.timeout(300)
-class OnMongo(BackendConformance):
-    """Every law on a server that all tests share. Other processes find its URL in the environment."""
+class TestMongo(BackendConformance):
+    """Every law with PyMongo's own client on a replica set that all tests share.
 
-    server = "mongodb"
-    options = ""
-    # PyMongo does not close a socket that one of its monitors is connecting while the client is closed;
-    # in this mode they have all connected by then.
-    monitoring = "&serverMonitoringMode=poll"
-
-    @classmethod
-    def variable(cls) -> str:
-        return f"PYWORKFLOW_LAWS_{cls.server.upper()}_URL"
+    Other processes find its URL in the environment.
+    """
 
     @pytest.fixture(autouse=True)
-    def _served(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv(self.variable(), request.getfixturevalue(self.server).url)
+    def _served(self, mongodb_replica: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(VARIABLE, mongodb_replica.url + MONITORING)
 
     @property
     def _mongo(self) -> MongoSubject:
-        return MongoSubject(os.environ[self.variable()] + self.monitoring + self.options)
+        return MongoSubject(os.environ[VARIABLE])
 
     def open(self, namespace: str, clock: Clock) -> AbstractAsyncContextManager[StorageBackend]:
         return self._mongo.open(namespace, clock)
@@ -59,21 +54,21 @@ class OnMongo(BackendConformance):
         return self._mongo.open_at(namespace, clock, host, port)
 
 
-class TestMongoReplicaSet(OnMongo):
-    """Every law with PyMongo's own client on a replica set."""
-
-    server = "mongodb_replica"
-
-
-class TestMotor(OnMongo):
-    """Every law with Motor on a server alone."""
-
-    options = "&driver=motor"
+DRIVER_LAWS = [2, 4, 7, 12, 15, 16, 18, 19, 21, 24, 28, 32, 40, 42, 45, 48, 52, 53, 54, 56, 57]
+"""The laws by which a driver shows what it does to values, errors, cancellation and connections."""
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", ["mongodb", "mongodb-replica"])
-def test_a_server_that_is_killed_loses_nothing_acknowledged(name: str, own_server: Any, driver: str) -> None:
+def test_motor_obeys_the_laws_that_a_driver_can_break(mongodb: Any) -> None:
+    subject = MongoSubject(f"{mongodb.url}&driver=motor")
+    report = run(subject, laws=DRIVER_LAWS, profile="quick")
+    assert not report.failed, [broken.said for law in report.failed for broken in law.broken]
+    assert len([result for result in report.results if result.verdict == "passed"]) == len(DRIVER_LAWS)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("name", "driver"), [("mongodb", "pymongo"), ("mongodb-replica", "motor")])
+def test_a_server_that_is_killed_loses_nothing_acknowledged(name: str, driver: str, own_server: Any) -> None:
     server = own_server(name)
     subject = MongoSubject(f"{server.url}&driver={driver}")
     subject.restart_command = server.restart_command
