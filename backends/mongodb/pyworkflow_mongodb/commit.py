@@ -10,7 +10,6 @@ import asyncio
 import random
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, cast
 
 from pymongo import InsertOne
 from pymongo.errors import BulkWriteError, PyMongoError
@@ -20,14 +19,15 @@ from pyworkflow_core.sequencing import answer_moved
 from pyworkflow_core.storage import Answer, Append, Committed, Conflict, Refused, Unknown
 
 from . import faults
-from .documents import SCHEDULE, Document, chunk_key
+from .documents import Document, chunk_key
 from .namespace import Collections
 from .reading import LOG_FIELDS, Slice, read_slice
+from .sending import send
 from .writing import TAIL_BYTES, Tail, Write, tail_of, write
 
 _KNOWN_TAILS = 4096
 _TRIES = 12
-_STATE_FIELDS = {**LOG_FIELDS, **dict.fromkeys(SCHEDULE, 1)}
+_STATE_FIELDS = {**LOG_FIELDS, "record": 1}
 _VERDICT_FIELDS = {**_STATE_FIELDS, "dead": 1}
 
 
@@ -69,8 +69,9 @@ class Committer:
 
     async def _try(self, appends: Sequence[Append], answers: dict[str, Answer], *, first: bool) -> None:
         try:
-            await self._look_up(appends)
-            writes = [write(append, self._tail_before(append)) for append in appends]
+            tails = {append.run_id: self._tail_before(append) for append in appends}
+            await self._look_up(appends, tails)
+            writes = [write(append, tails[append.run_id]) for append in appends]
             await self._copy_full_tails(writes)
             missed = await self._write(writes, answers)
         except PyMongoError as error:
@@ -88,23 +89,27 @@ class Committer:
 
     def _tail_before(self, append: Append) -> Tail | None:
         tail = self._tails.get(append.run_id)
-        if tail is None or tail.base < 0:
-            return None
-        return tail if (tail.head, tail.incarnation) == (append.expected, append.incarnation) else None
+        return tail if tail is not None and _is_before(tail, append) else None
 
-    async def _look_up(self, appends: Sequence[Append]) -> None:
+    async def _look_up(self, appends: Sequence[Append], tails: dict[str, Tail | None]) -> None:
         """Read the tails of runs that are not known."""
-        names = [a.run_id for a in appends if a.expected and self._tail_before(a) is None]
+        names = [append.run_id for append in appends if append.expected and tails[append.run_id] is None]
         if not names:
             return
         collections = self._collections
         what = {"_id": {"$in": names}, "head": {"$exists": True}}
         for document in await collections.find(collections.runs, what, fields=_STATE_FIELDS):
-            self._remember(document["_id"], tail_of(document))
+            tail = tail_of(document)
+            tails[document["_id"]] = tail
+            self._remember(document["_id"], tail)
+        for append in appends:
+            known = tails[append.run_id]
+            if known is not None and not _is_before(known, append):
+                tails[append.run_id] = None  # it will not be committed
 
-    def _remember(self, run_id: str, tail: Tail) -> None:
-        if tail.size > TAIL_BYTES:
-            self._tails.pop(run_id, None)  # rather read it again than keep it
+    def _remember(self, run_id: str, tail: Tail | None) -> None:
+        if tail is None or tail.size > TAIL_BYTES:
+            self._tails.pop(run_id, None)  # rather read it again than keep so much
             return
         self._tails[run_id] = tail
         self._tails.move_to_end(run_id)
@@ -138,39 +143,22 @@ class Committer:
 
     async def _write(self, writes: Sequence[Write], answers: dict[str, Answer]) -> list[Append]:
         """Make the updates; returns the appends whose answers are still to be found."""
-        runs = self._collections.runs
-        operations = [w.operation for w in writes]
-        refused: dict[int, Document] = {}
         try:
-            result = await self._collections.do(runs.bulk_write, operations, ordered=False)
-            done, made = (
-                result.matched_count + result.upserted_count,
-                dict[int, Any](result.upserted_ids or {}),
-            )
-        except BulkWriteError as error:
-            details = cast("Document", error.details)
-            if details.get("writeConcernErrors"):
-                _unknown([w.append for w in writes], answers, error)
-                return []
-            refused = {found["index"]: found for found in details.get("writeErrors", [])}
-            made = {found["index"]: found["_id"] for found in details.get("upserted", [])}
-            done = details.get("nMatched", 0) + details.get("nUpserted", 0)
+            sent = await send(self._collections, writes)
         except PyMongoError as error:
             if faults.is_unsent(error) or faults.is_forbidden(error):
                 raise
             _unknown([w.append for w in writes], answers, error)
             return []
-        if done == len(writes) - len(refused):  # all the others
-            made = dict.fromkeys(range(len(writes)))
         missed = []
         for index, w in enumerate(writes):
-            if index in refused:
-                error_of = _refusal(w.append, refused[index])
+            if index in sent.refused:
+                error_of = _refusal(w, sent.refused[index])
                 if error_of is None:
                     missed.append(w.append)
                 else:
                     answers[w.append.run_id] = error_of
-            elif index in made:
+            elif index in sent.made:
                 answers[w.append.run_id] = Committed(w.append.run_id, w.append.record.head)
                 self._remember(w.append.run_id, w.tail)
             else:
@@ -210,10 +198,17 @@ class Committer:
         return answer_moved(append, head, stored)
 
 
-def _refusal(append: Append, found: Document) -> Answer | None:
+def _is_before(tail: Tail, append: Append) -> bool:
+    return (tail.head, tail.incarnation) == (append.expected, append.incarnation)
+
+
+def _refusal(refused: Write, found: Document) -> Answer | None:
     """The answer to an append whose update was refused; None if its run was there already."""
+    append = refused.append
     if faults.is_our_duplicate(found):
         return None
+    if faults.is_too_large(found) and refused.tail is None:
+        return None  # behind a tail that nobody looked at: it may fit behind a chunk
     if faults.is_too_large(found):
         text = f"run {append.run_id!r}: the document would be larger than MongoDB's 16 MiB"
         return Refused(append.run_id, LimitExceeded(text))

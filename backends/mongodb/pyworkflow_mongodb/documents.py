@@ -22,11 +22,10 @@ Numbers are BSON's 64 bits. What does not fit is bounded; no clock shows it, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bson import Int64
-from bson.binary import Binary
 from bson.min_key import MinKey
 
 from pyworkflow_core.events import Event
@@ -38,7 +37,7 @@ LEAST, MOST = Int64(-(2**63)), Int64(2**63 - 1)
 
 def number(value: int) -> Int64:
     """A number as BSON has it."""
-    return Int64(max(LEAST, min(value, MOST)))
+    return Int64(value) if LEAST <= value <= MOST else MOST if value > 0 else LEAST
 
 
 def optional(value: int | None) -> Int64 | None:
@@ -65,6 +64,28 @@ def columns(record: RunRecord) -> Document:
     }
 
 
+def changed_columns(record: RunRecord, old: RunRecord) -> Document:
+    """The columns in which a record differs from the one before it."""
+    changed: Document = {}
+    if record.wake_at != old.wake_at:
+        changed["wake"] = optional(record.wake_at)
+    if record.queue != old.queue:
+        changed["queue"] = record.queue
+    if record.priority != old.priority:
+        changed["priority"] = number(record.priority)
+    if record.created_at != old.created_at:
+        changed["created"] = number(record.created_at)
+    if record.status is not old.status:
+        changed["status"] = str(record.status)
+    if record.workflow != old.workflow:
+        changed["workflow"] = record.workflow
+    if record.parent != old.parent:
+        changed["parent"] = record.parent
+    if record.attributes != old.attributes:
+        changed["attributes"] = [attribute(key, value) for key, value in record.attributes.items()]
+    return changed
+
+
 SCHEDULE = frozenset({"wake", "queue", "priority"})
 """The columns that claims look at."""
 
@@ -82,7 +103,7 @@ DUE: Document = {"$cond": [{"$eq": ["$wake", None]}, None, {"$max": ["$wake", "$
 
 def event_documents(events: Sequence[Event]) -> list[Document]:
     """Events as they stand in a tail or a chunk: their place says their sequence."""
-    return [{"id": event.event_id, "body": Binary(event.body)} for event in events]
+    return [{"id": event.event_id, "body": event.body} for event in events]
 
 
 def events_of(run_id: str, after: int, documents: Iterable[Document]) -> list[Event]:
@@ -90,7 +111,7 @@ def events_of(run_id: str, after: int, documents: Iterable[Document]) -> list[Ev
     return [Event(run_id, n, doc["id"], bytes(doc["body"])) for n, doc in enumerate(documents, after + 1)]
 
 
-def record_of(document: Document) -> RunRecord:
+def record_of(document: Mapping[str, Any]) -> RunRecord:
     """The run record of a run's document."""
     return decode_record(bytes(document["record"]))
 

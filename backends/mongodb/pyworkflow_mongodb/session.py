@@ -19,7 +19,6 @@ from .namespace import Collections
 from .options import Place
 from .push import Listener
 
-
 _CLOSING: set[asyncio.Task[None]] = set()
 """Clients that are being closed after an opening that was cancelled."""
 

@@ -6,14 +6,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from bson import Int64
-from bson.binary import Binary
 from msgspec import Struct
 from pymongo import UpdateOne
 
-from pyworkflow_core.record import encode_record
+from pyworkflow_core.record import RunRecord, encode_record
 from pyworkflow_core.storage import Append, LeaseChange
 
-from .documents import DUE, SCHEDULE, Document, columns, due_of, event_documents, number
+from .documents import (
+    DUE,
+    SCHEDULE,
+    Document,
+    changed_columns,
+    columns,
+    due_of,
+    event_documents,
+    number,
+    record_of,
+)
 
 TAIL_EVENTS = 8
 """A tail of so many events becomes a chunk at the next append: few chunks, and short documents to write."""
@@ -30,7 +39,7 @@ class Tail(Struct, frozen=True):
         base: the tail stands behind this one.
         events: the tail.
         size: bytes of its bodies.
-        columns: as in the document; empty if they were not looked at.
+        record: the run's.
     """
 
     incarnation: str
@@ -38,7 +47,7 @@ class Tail(Struct, frozen=True):
     base: int
     events: list[Document]
     size: int
-    columns: Document
+    record: RunRecord
 
     def is_full(self, more: int) -> bool:
         """Whether it must become a chunk before events of so many bytes are added."""
@@ -49,11 +58,7 @@ def tail_of(document: Mapping[str, Any]) -> Tail:
     """The tail of a run's document."""
     events = document["tail"]
     size = sum(len(event["body"]) for event in events)
-    known = {name: document[name] for name in _COLUMNS if name in document}
-    return Tail(document["inc"], document["head"], document["base"], events, size, known)
-
-
-_COLUMNS = ("wake", "queue", "priority", "created", "status", "workflow", "parent", "attributes")
+    return Tail(document["inc"], document["head"], document["base"], events, size, record_of(document))
 
 
 class Write(Struct, frozen=True):
@@ -61,15 +66,27 @@ class Write(Struct, frozen=True):
 
     Attributes:
         append: the append.
-        operation: the update.
-        tail: what the document holds afterwards.
+        where: the document that it changes, or makes.
+        change: what it changes.
+        tail: what the document holds afterwards; None if it is not known.
         full: the tail that must be a chunk before; None if the events go behind it.
     """
 
     append: Append
-    operation: UpdateOne
-    tail: Tail
+    where: Document
+    change: Document | list[Document]
+    tail: Tail | None
     full: Tail | None = None
+
+    @property
+    def makes(self) -> bool:
+        """Whether it makes the document if there is none."""
+        return self.append.expected == 0
+
+    @property
+    def operation(self) -> UpdateOne:
+        """The update, as a part of a bulk."""
+        return UpdateOne(self.where, self.change, upsert=self.makes)
 
 
 def write(append: Append, tail: Tail | None) -> Write:
@@ -81,29 +98,27 @@ def write(append: Append, tail: Tail | None) -> Write:
     """
     size = sum(len(event.body) for event in append.events)
     events = event_documents(append.events)
-    new_columns = columns(append.record)
     fields: Document = {
         "inc": append.incarnation,
         "head": number(append.record.head),
         "span": f"{append.expected} {append.record.head} {append.incarnation}",
-        "record": Binary(encode_record(append.record)),
+        "record": encode_record(append.record),
     }
     if append.expected == 0:
-        return _create(append, {**fields, **new_columns}, events, size, new_columns)
-    old = tail.columns if tail is not None else {}
-    fields |= {name: value for name, value in new_columns.items() if name not in old or old[name] != value}
+        return _create(append, fields | columns(append.record), events, size)
+    fields |= columns(append.record) if tail is None else changed_columns(append.record, tail.record)
     full = tail if tail is not None and tail.is_full(size) else None
     if full is not None:
         fields["base"] = Int64(append.expected)
     moves = append.lease is not None or not SCHEDULE.isdisjoint(fields)
-    change = _with_schedule if moves else _without_schedule
+    change: Any = _with_schedule if moves else _without_schedule
     where = {"_id": append.run_id, "inc": append.incarnation, "head": Int64(append.expected)}
-    operation = UpdateOne(where, change(fields, events, append.lease, reset=full is not None))
-    after = _tail_after(append, tail, events, size, new_columns, reset=full is not None)
-    return Write(append, operation, after, full)
+    made = change(fields, events, append.lease, reset=full is not None)
+    after = None if tail is None else _tail_after(append, tail, events, size, reset=full is not None)
+    return Write(append, where, made, after, full)
 
 
-def _create(append: Append, fields: Document, events: list[Document], size: int, known: Document) -> Write:
+def _create(append: Append, fields: Document, events: list[Document], size: int) -> Write:
     """Make a run's document, or fill that of a deleted run; never one of an incarnation that was deleted."""
     lease = append.lease
     until = None if lease is None else lease.until
@@ -115,8 +130,9 @@ def _create(append: Append, fields: Document, events: list[Document], size: int,
     }
     # Where this finds nothing, it inserts; and where there is a run, that fails by its id.
     where = {"_id": append.run_id, "head": {"$exists": False}, "dead": {"$ne": append.incarnation}}
-    operation = UpdateOne(where, {"$set": fields}, upsert=True)
-    return Write(append, operation, Tail(append.incarnation, len(events), 0, events, size, known))
+    return Write(
+        append, where, {"$set": fields}, Tail(append.incarnation, len(events), 0, events, size, append.record)
+    )
 
 
 def _without_schedule(
@@ -146,12 +162,8 @@ def _lease(lease: LeaseChange) -> Document:
     return {"token": lease.token, "owner": lease.owner, "until": number(lease.until or 0)}
 
 
-def _tail_after(
-    append: Append, tail: Tail | None, events: list[Document], size: int, known: Document, *, reset: bool
-) -> Tail:
-    head = append.record.head
-    if tail is None:
-        return Tail(append.incarnation, head, -1, [], 0, {})  # not known: the next append looks
+def _tail_after(append: Append, tail: Tail, events: list[Document], size: int, *, reset: bool) -> Tail:
+    head, record = append.record.head, append.record
     if reset:
-        return Tail(append.incarnation, head, append.expected, events, size, known)
-    return Tail(append.incarnation, head, tail.base, [*tail.events, *events], tail.size + size, known)
+        return Tail(append.incarnation, head, append.expected, events, size, record)
+    return Tail(append.incarnation, head, tail.base, [*tail.events, *events], tail.size + size, record)

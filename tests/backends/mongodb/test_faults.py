@@ -17,7 +17,7 @@ from pyworkflow_core.errors import (
     UnsupportedSchema,
 )
 from pyworkflow_core.storage import Append, Committed, Conflict, Refused
-from pyworkflow_core.testing.appends import after, created, noted
+from pyworkflow_core.testing.appends import after, created, noted, noted_of
 from pyworkflow_mongodb import commit, schema
 
 
@@ -52,6 +52,21 @@ def test_a_long_run_spans_documents_that_stay_short(namespace: Any, mongodb: Any
         assert document is not None
         assert len(document["tail"]) < 12
         assert client["pyworkflow"][f"{namespace.name}.chunks"].count_documents({}) > 8
+
+
+def test_large_appends_one_after_the_other_fill_no_document(namespace: Any) -> None:
+    async def work(store: Any) -> None:
+        history = [created("a")]
+        for _ in range(6):
+            history.append(after(history[-1].record, noted_of(4_000_000), noted_of(100_000)))
+        other = namespace.open()
+        for turn, append in enumerate(history):  # nobody has written it before; both have
+            handle = (store, other)[turn // 2 % 2]
+            assert await handle.commit([append]) == [Committed("a", append.record.head)]
+        assert await store.read("a") == events_of(history)
+        await other.close()
+
+    namespace.run(work)
 
 
 def test_whoever_dies_between_chunk_and_comparison_leaves_nothing_wrong(
