@@ -12,13 +12,15 @@ import argparse
 import asyncio
 import statistics
 import sys
+import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import sql_stores
 from bson.binary import Binary
-from file_store import START, first_append
+from file_store import START, first_append, step_append
 from pymongo import UpdateOne
 from sql_stores import BODY, EVENTS, FAR, Rows, Runs, beside, in_turns, sequence, show, show_growth, verdict
 from step import at_once
@@ -29,6 +31,7 @@ from pyworkflow_mongodb import MongoStorageBackend
 from servers import serve
 
 STEP_BAR, RATE_AIM = 1.7, 6000
+DRIVERS = ("pymongo", "motor")
 DUE = 5000
 
 
@@ -135,6 +138,60 @@ async def growth(small: StorageBackend, full: StorageBackend, sleeping: int) -> 
     show_growth("get", a, b)
 
 
+async def drivers(url: str) -> None:
+    """The same work by both drivers, turn by turn."""
+    stores = [MongoStorageBackend(url, driver=driver, namespace=f"both_{driver}") for driver in DRIVERS]
+    async with stores[0], stores[1]:
+        for what, size, times in (("lone append", 1, 500), ("commits of 64", 64, 100)):
+            runs = [Runs(store, size) for store in stores]
+            await in_turns(10, *[each.step for each in runs])
+            show_drivers(what, await in_turns(times, *[each.step for each in runs]))
+        long = first_append("long")
+        for store in stores:
+            append = long
+            await store.commit([append])
+            for _ in range(500):
+                append = step_append(append.record)
+                await store.commit([append])
+        show_drivers("read of 1,001 events", await in_turns(50, *[partial(read, store) for store in stores]))
+        show_drivers("get", await in_turns(500, *[partial(get, store) for store in stores]))
+        together = [partial(at_once_gets, store) for store in stores]
+        show_drivers("64 gets at once", await in_turns(50, *together))
+        processor = [await cpu_of(partial(get, store), 500) for store in stores]
+        show("processor time of a get", **dict(zip(DRIVERS, processor, strict=True)))
+        for store in stores:
+            await store.drop()
+
+
+async def read(store: StorageBackend, n: int) -> None:
+    assert len(await store.read("long")) == 1001
+
+
+async def get(store: StorageBackend, n: int) -> None:
+    assert await store.get("long")
+
+
+async def at_once_gets(store: StorageBackend, n: int) -> None:
+    await asyncio.gather(*[get(store, n) for _ in range(64)])
+
+
+async def cpu_of(work: Callable[[int], Awaitable[None]], times: int) -> float:
+    """Microseconds of this process, all of its threads included."""
+    began = time.process_time()
+    for n in range(times):
+        await work(n)
+    return (time.process_time() - began) / times * 1e6
+
+
+def show_drivers(what: str, taken: list[list[float]]) -> None:
+    middle = [statistics.median(each) for each in taken]
+    worst = {
+        f"{driver}_p99": statistics.quantiles(each, n=100)[-1]
+        for driver, each in zip(DRIVERS, taken, strict=True)
+    }
+    show(what, **dict(zip(DRIVERS, middle, strict=True)), **worst, motor_over_pymongo=middle[1] / middle[0])
+
+
 async def measure(kind: str, url: str, driver: str, sleeping: int) -> None:
     """Print everything of one server and one driver."""
     show("now", server=kind, driver=driver)
@@ -156,7 +213,8 @@ def main() -> None:
     given = parser.parse_args()
     for kind in ("mongodb", "mongodb-replica"):
         with serve(kind) as server:
-            for driver in ("pymongo", "motor"):
+            asyncio.run(drivers(server.url))
+            for driver in DRIVERS:
                 alone = (kind, driver) == ("mongodb", "pymongo")
                 asyncio.run(measure(kind, server.url, driver, given.sleeping if alone else 0))
 
