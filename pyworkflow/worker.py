@@ -29,12 +29,15 @@ log = logging.getLogger("pyworkflow.worker")
 
 _REPLAY_RETRY = 60 * SECOND
 _UNKNOWN_RETRY = 60 * SECOND
+_LISTEN = 30 * SECOND
+_BETWEEN_HINTS = 0.01
 
 
 class Worker:
     """Takes due runs and drives them: sleeps that end, retries, answered hooks, runs of dead processes.
 
-    Any number of workers on any number of machines may serve one storage.
+    Any number of workers on any number of machines may serve one storage. Where the storage pushes,
+    a run that others make due is taken up at once; elsewhere at the next look.
 
     Args:
         storage: a backend or a URL; the configured one unless given.
@@ -84,6 +87,8 @@ class Worker:
         engine = self._engine = self._engine or engine_for(get_storage(self._storage))
         self._wake = asyncio.Event()
         await engine.storage.open()
+        # Before the first claim, so that nothing falls between the two.
+        listening = self._begin_to_listen(engine)
         try:
             while not self._stopping:
                 claimed = await self._take(engine)
@@ -92,6 +97,9 @@ class Worker:
                 if not self._stopping:
                     await self._rest(engine, claimed)
         finally:
+            if listening is not None:
+                listening.cancel()
+                await asyncio.wait([listening])
             await self._drain(engine)
             self._stopping = False
 
@@ -125,6 +133,26 @@ class Worker:
 
         with contextlib.suppress(asyncio.CancelledError):
             asyncio.run(main())
+
+    def _begin_to_listen(self, engine: Engine) -> asyncio.Task[None] | None:
+        if self._once or not engine.storage.capabilities.push:
+            return None
+        return asyncio.get_running_loop().create_task(self._listen(engine), name="pyworkflow-listen")
+
+    async def _listen(self, engine: Engine) -> None:
+        """Look whenever the storage says that a run may be due. The regular look stays beneath."""
+        assert self._wake is not None
+        while True:
+            try:
+                await engine.storage.wait(_LISTEN)
+            except StorageClosed:
+                return  # the next claim says so
+            except StorageError:
+                await asyncio.sleep(self._poll / 1e6)  # a claim meets the same, and logs it
+                continue
+            self._wake.set()
+            # A burst of hints is one look, which takes all that is due.
+            await asyncio.sleep(_BETWEEN_HINTS)
 
     async def _take(self, engine: Engine) -> int:
         free = self._concurrency - len(self._drives)

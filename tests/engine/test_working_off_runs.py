@@ -9,16 +9,18 @@ import sys
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from pyworkflow import InMemoryStorageBackend, Worker, hook, resume_hook, sleep, start, step, workflow
 from pyworkflow.definitions import _workflows
 from pyworkflow.engine.clock import VirtualClock
 from pyworkflow.engine.engine import Engine, Settings, use_engine
+from pyworkflow_core.errors import StorageUnavailable
 from pyworkflow_core.payloads import RunRecovered, WorkflowSuspended
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from simulated_runs import LEASE, SECOND, check_log, log_of, make_engine
-from storage_wrappers import Killed, KillingStorage
+from storage_wrappers import Killed, KillingStorage, Wrapper
 
 sys.path.pop(0)
 
@@ -96,6 +98,48 @@ def test_a_worker_takes_only_the_queues_that_it_is_given() -> None:
         await Worker(storage, engine=engine, queues=["mine"], once=True).run()
         assert (await storage.get(mine)).status == "completed"  # type: ignore[union-attr]
         assert (await storage.get(other)).status == "pending"  # type: ignore[union-attr]
+
+    asyncio.run(main())
+
+
+class PushingStorage(Wrapper):
+    """Says when a test says so that a run may be due; its first wait fails."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self.capabilities = structs.replace(inner.capabilities, push=True)
+        self.hint = asyncio.Event()
+        self.waits = 0
+
+    async def _wait(self, timeout: int) -> None:
+        self.waits += 1
+        if self.waits == 1:
+            raise StorageUnavailable("the connection broke")
+        await self.hint.wait()
+        self.hint.clear()
+
+
+def test_a_worker_looks_at_once_when_the_storage_pushes() -> None:
+    async def main() -> None:
+        inner = InMemoryStorageBackend()
+        storage = PushingStorage(inner)
+        release.set()
+        # Time stands still: no regular look ever comes.
+        clock = VirtualClock()
+        use_engine(Engine(inner, clock=clock))
+        worker = Worker(storage, engine=Engine(storage, clock=clock), poll_interval=0.001)
+        task = asyncio.create_task(worker.run())
+        await _until(lambda: storage.waits == 1)
+        await asyncio.sleep(0.01)
+        for n in range(3):
+            await start(waits, n, storage=inner, queue="q")
+            assert await _statuses(inner) == ["pending"] + ["completed"] * n
+            storage.hint.set()
+            while "pending" in await _statuses(inner):
+                await asyncio.sleep(0.001)
+        assert storage.waits >= 4
+        worker.stop()
+        await task
 
     asyncio.run(main())
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import signal
+from pathlib import Path
 
 from . import wire
 from .fetch import library_path
-from .processes import Program, remove_shared_memory, unprivileged
+from .processes import Program, Rights, remove_shared_memory, unprivileged
 from .service import Place, Service, find_reachable
 
 USER = "postgres"
@@ -26,6 +28,9 @@ class PostgreSQL(Service):
     """One PostgreSQL server whose user `postgres` needs no password."""
 
     def __init__(self, place: Place) -> None:
+        self._start(place, place.options)
+
+    def _start(self, place: Place, options: tuple[str, ...]) -> None:
         rights = unprivileged()
         port = place.port()
         home = place.subfolder("postgresql")
@@ -39,9 +44,7 @@ class PostgreSQL(Service):
             "--locale=C.UTF-8", "--no-sync", "--no-instructions",
         ], env={**os.environ, **environment})
         # fmt: on
-        settings = [
-            word for setting in (f"port={port}", *SETTINGS, *place.options) for word in ("-c", setting)
-        ]
+        settings = [word for setting in (f"port={port}", *SETTINGS, *options) for word in ("-c", setting)]
         self.programs = [
             Program(
                 [programs / "postgres", "-D", self._data, *settings],
@@ -67,13 +70,17 @@ class PostgreSQL(Service):
 
 
 class PgBouncer(PostgreSQL):
-    """A PostgreSQL server behind a pooler that gives a client another session for each transaction."""
+    """A PostgreSQL server behind a pooler that gives a client another session for each transaction.
+
+    Options are the pooler's, a file among them a copy that it may read.
+    """
 
     def __init__(self, place: Place) -> None:
-        super().__init__(place)
+        self._start(place, ())
         rights, server, port = self.programs[0].rights, self.programs[0].port, place.port()
         program = find_reachable(place, rights, "pgbouncer", "pgbouncer")
         settings = place.folder / "pgbouncer.ini"
+        options = "\n".join(_own_file(option, place.folder, rights) for option in place.options)
         settings.write_text(
             f"""[databases]
 * = host=127.0.0.1 port={server} user={USER}
@@ -86,6 +93,7 @@ pool_mode = transaction
 max_client_conn = 500
 server_login_retry = 1
 ignore_startup_parameters = extra_float_digits
+{options}
 """
         )
         self.programs.append(
@@ -100,3 +108,15 @@ ignore_startup_parameters = extra_float_digits
             )
         )
         self.url = f"postgresql://{USER}@127.0.0.1:{port}/{USER}"
+
+
+def _own_file(option: str, folder: Path, rights: Rights) -> str:
+    """The option; a file that it names becomes a copy that the server may read, and nobody else."""
+    name, _, value = option.partition("=")
+    if not name.endswith("_file"):
+        return option
+    copy = folder / Path(value).name
+    shutil.copyfile(value, copy)
+    copy.chmod(0o600)
+    rights.give(copy)
+    return f"{name}={copy}"

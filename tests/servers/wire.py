@@ -68,6 +68,8 @@ def ping_postgresql(port: int, user: str, database: str) -> None:
             kind, size = struct.unpack("!ci", _exactly(stream, 5))
             message = _exactly(stream, size - 4)
             if kind == b"E":
+                if b"SSL required" in message:
+                    return  # it is up, and lets nobody in without TLS
                 raise NotReady(message.replace(b"\0", b" ").decode(errors="replace"))
             if kind == b"Z":
                 connection.sendall(b"X" + struct.pack("!i", 4))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from sqlalchemy import make_url
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from pyworkflow_core.errors import UnsupportedSchema
 from pyworkflow_core.plugins import open_storage
@@ -57,12 +57,8 @@ class SqliteSubject(UrlSubject):
     async def transaction(self, store: StorageBackend) -> AsyncIterator[Any]:
         """A transaction on a connection of its own."""
         assert isinstance(store, SqliteStorageBackend)
-        engine = create_async_engine(store.url.set(drivername="sqlite+aiosqlite"))
-        try:
-            async with engine.begin() as connection:
-                yield connection
-        finally:
-            await engine.dispose()
+        async with _begin(create_async_engine(store.url.set(drivername="sqlite+aiosqlite"))) as connection:
+            yield connection
 
     @asynccontextmanager
     async def open_golden(self, namespace: str, clock: Clock) -> AsyncIterator[StorageBackend]:
@@ -110,18 +106,13 @@ class ServerSubject(UrlSubject):
     async def transaction(self, store: StorageBackend) -> AsyncIterator[Any]:
         """A transaction on a connection of its own."""
         assert isinstance(store, ServerStorageBackend)
-        engine = create_async_engine(store.url.set(drivername=store.driver))
-        try:
-            async with engine.begin() as connection:
-                yield connection
-        finally:
-            await engine.dispose()
+        async with _begin(store.make_engine()) as connection:
+            yield connection
 
     @asynccontextmanager
     async def open_golden(self, namespace: str, clock: Clock) -> AsyncIterator[StorageBackend]:
         """Tables as version 1 of them was."""
-        url = self._backend(self.url(namespace)).url
-        engine = create_async_engine(url.set(drivername=self._backend.driver))
+        engine = self._backend(self.url(namespace)).make_engine()
         try:
             async with engine.connect() as connection:
                 driver = (await connection.get_raw_connection()).driver_connection
@@ -159,6 +150,15 @@ class MysqlSubject(ServerSubject):
         async with driver.cursor() as cursor:
             await cursor.execute(sql)
         await driver.commit()
+
+
+@asynccontextmanager
+async def _begin(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    try:
+        async with engine.begin() as connection:
+            yield connection
+    finally:
+        await engine.dispose()
 
 
 def _with_option(template: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
+from asyncmy.connection import Connection
 from sqlalchemy import Text, bindparam, text
 from sqlalchemy.dialects.mysql import insert
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
@@ -16,6 +18,7 @@ from pyworkflow_core.storage import Answer, Append, Capabilities, Limits
 
 from . import scripts
 from .connections import Link
+from .driver_options import make_mysql_tls
 from .migrate import check, is_current, look, migrate
 from .mysql_link import MysqlLink
 from .schema import make_tables
@@ -27,9 +30,27 @@ from .within import Within, failed, run_within
 _AGAIN = {1205, 1213, 1062}
 _LOST = {1053, 1077, 1079, 1080, 1152, 1158, 1159, 1160, 1161, 1927, 2006, 2013, 2014, 2055}
 _FULL = {1021, 1041, 1114}
+_TLS: dict[str, type] = {
+    "ssl": bool,
+    "ssl_verify_cert": bool,
+    "ssl_check_hostname": bool,
+    **dict.fromkeys(("ssl_ca", "ssl_capath", "ssl_cert", "ssl_key", "ssl_cipher"), str),
+}
 _CONNECTION = (OSError, EOFError, TimeoutError)
 _OLDEST = {"MariaDB": (10, 6), "MySQL": (8, 0)}
 _TRIES = 5
+
+
+async def connect(**arguments: Any) -> Connection:
+    """A connection of asyncmy. Its own time limit ends before the server has said a word.
+
+    Raises:
+        TimeoutError: the server did not let us in within `connect_timeout` seconds.
+    """
+    connection = Connection(**arguments)  # type: ignore[no-untyped-call]
+    async with asyncio.timeout(arguments.get("connect_timeout", 10)):
+        await connection.connect()
+    return connection
 
 
 class MysqlStatements(Statements):
@@ -61,6 +82,16 @@ class MysqlStorageBackend(ServerStorageBackend):
     driver = "mysql+asyncmy"
     _schemes = frozenset({"mysql", "mysql+asyncmy", "mariadb", "mariadb+asyncmy"})
     _link = MysqlLink
+    _connector = Connection
+    _driver_kinds: ClassVar[dict[str, type]] = {
+        "connect_timeout": int,
+        "read_timeout": int,
+        "local_infile": bool,
+        "use_unicode": bool,
+        "max_allowed_packet": int,
+        "stmt_cache_size": int,
+        **_TLS,
+    }
     _s: MysqlStatements
 
     def _set_options(self, options: Any) -> None:
@@ -79,14 +110,17 @@ class MysqlStorageBackend(ServerStorageBackend):
 
     def _connect_arguments(self) -> dict[str, Any]:
         return {
-            "connect_args": {
-                "autocommit": True,
-                "binary_prefix": True,
-                # The weaker modes cut off what is too long, and say so in a warning.
-                "sql_mode": "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
-                "init_command": "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-            }
+            "async_creator_fn": connect,
+            "autocommit": True,
+            "binary_prefix": True,
+            # The weaker modes cut off what is too long, and say so in a warning.
+            "sql_mode": "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
+            "init_command": "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
         }
+
+    def _take_options(self, read: dict[str, Any]) -> dict[str, Any]:
+        tls = make_mysql_tls({name: read.pop(name) for name in _TLS if name in read})
+        return read if tls is None else read | {"ssl": tls}
 
     # ---- errors ----------------------------------------------------------------------
 

@@ -17,8 +17,9 @@ from sqlalchemy.exc import ArgumentError
 from pyworkflow_core.errors import ConfigurationError
 from pyworkflow_core.plugins import redact
 
+from .driver_options import read_bool
+
 _NAMESPACE = re.compile(r"[a-z_][a-z0-9_]{0,29}")
-_TRUE = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -98,8 +99,8 @@ def _read(kind: type[Options], name: str, value: str | tuple[str, ...]) -> Any:
     text = value if isinstance(value, str) else value[-1]
     try:
         if default is None or isinstance(default, bool):
-            return _TRUE[text.lower()]
+            return read_bool(text)
         return type(default)(text)
-    except (KeyError, ValueError):
+    except ValueError:
         what = {int: "a whole number", float: "a number"}.get(type(default), "1 or 0")
         raise ConfigurationError(f"option {name}={text!r} is not {what}") from None

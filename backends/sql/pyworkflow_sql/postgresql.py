@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import time
 import zlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import asyncpg
 from sqlalchemy import URL, BigInteger, Text, bindparam, func, select, text
@@ -23,6 +24,7 @@ from pyworkflow_core.storage import Answer, Append, Capabilities, Claim, FeedPag
 
 from . import postgresql_scripts
 from .connections import Link
+from .driver_options import make_postgresql_tls
 from .migrate import check, is_current, look, migrate
 from .options import ServerOptions
 from .postgresql_push import PushingPool
@@ -37,6 +39,13 @@ _OLDEST = 13
 _AGAIN = {"40001", "40P01", "55P03"}
 _LOST = ("08", "57P0", "40003")
 _FULL = {"53100", "53200"}
+_TLS = ("ssl", "sslmode", "sslrootcert", "sslcert", "sslkey")
+_CACHES = (
+    "statement_cache_size",
+    "max_cached_statement_lifetime",
+    "max_cacheable_statement_size",
+    "prepared_statement_cache_size",
+)
 _CONNECTION = (OSError, EOFError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
@@ -103,6 +112,14 @@ class PostgresqlStorageBackend(ServerStorageBackend):
     _schemes = frozenset({"postgresql", "postgresql+asyncpg"})
     _link = PostgresqlLink
     _commits_in_one = True
+    _connector = asyncpg.connect
+    _driver_kinds: ClassVar[dict[str, type]] = {
+        "timeout": float,
+        "command_timeout": float,
+        "direct_tls": bool,
+        **dict.fromkeys(_CACHES, int),
+        **dict.fromkeys(_TLS, str),
+    }
     options: PostgresqlOptions
     _s: PostgresqlStatements
 
@@ -128,7 +145,11 @@ class PostgresqlStorageBackend(ServerStorageBackend):
             arguments["server_settings"] = {"application_name": self.options.application_name}
         if not self.options.prepared:
             arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
-        return {"connect_args": arguments}
+        return arguments
+
+    def _take_options(self, read: dict[str, Any]) -> dict[str, Any]:
+        tls = make_postgresql_tls({name: read.pop(name) for name in _TLS if name in read})
+        return read if tls is None else read | {"ssl": tls}
 
     # ---- errors ----------------------------------------------------------------------
 
@@ -167,9 +188,10 @@ class PostgresqlStorageBackend(ServerStorageBackend):
         if not is_current(facts) and self.options.migrate == "auto":
             facts = await run_in(link, self._migrate(), transaction=True)
         layout = check(facts, self.options.namespace, feed=self.options.feed)
+        if layout.feed and await link.run(self._is_ahead(int(facts["position"]))):
+            facts = await run_in(link, self._rebase(), transaction=True)
+            layout = check(facts, self.options.namespace, feed=self.options.feed)
         base = int(facts["position"]) if layout.feed else None
-        if base is not None and await link.run(self._is_ahead(base)):
-            base = await run_in(link, self._rebase(), transaction=True)
         self._layout = layout
         tables = make_tables(self.options.namespace, self._dialect.name, layout.feed)
         self._s = PostgresqlStatements(tables, self._dialect, base)
@@ -233,18 +255,23 @@ class PostgresqlStorageBackend(ServerStorageBackend):
         ((ahead,),) = yield Call(Statement(select(last >= reached), self._dialect))
         return bool(ahead)
 
-    def _rebase(self) -> Script[int]:
-        """Let positions go on behind those that there are; what to add to transaction ids from now on."""
+    def _rebase(self) -> Script[dict[str, str]]:
+        """Let positions go on behind those that there are, and refuse those that were given out before.
+
+        A reader that had read beyond the backup would miss what now gets positions that it has passed.
+        """
         yield from self._lock()
         tables = make_tables(self.options.namespace, self._dialect.name, True)
         facts = yield from look(tables, self._dialect)
-        base = int(facts["position"])
-        if (yield from self._is_ahead(base)):
-            last = select(func.max(tables.events.c.position))
-            ((base,),) = yield Call(Statement(last, self._dialect))
-            value = {"of_name": "position", "new_value": str(base)}
-            yield Call(Statements(tables, self._dialect).set_fact, value)
-        return base
+        if not (yield from self._is_ahead(int(facts["position"]))):
+            return facts  # somebody was faster
+        last = select(func.max(tables.events.c.position))
+        ((base,),) = yield Call(Statement(last, self._dialect))
+        new = {"position": str(base), "tag": secrets.token_hex(4)}
+        for name, value in new.items():
+            values = {"of_name": name, "new_value": value}
+            yield Call(Statements(tables, self._dialect).set_fact, values)
+        return facts | new
 
     async def drop(self) -> None:
         """Remove the namespace's tables with all runs in them, and its schema if nothing else is in it."""
@@ -285,7 +312,7 @@ class PostgresqlStorageBackend(ServerStorageBackend):
 
     def _make_pool(self) -> PushingPool:
         return PushingPool(
-            self._make_engine(), self._link, self._unreachable, channel=self._channel, notify=self._notify
+            self.make_engine(), self._link, self._unreachable, channel=self._channel, notify=self._notify
         )
 
     @property

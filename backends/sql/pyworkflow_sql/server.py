@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import random
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from enum import Enum
 from typing import Any, ClassVar, TypeVar
@@ -26,6 +26,7 @@ from pyworkflow_core.storage import Answer, Append, Unknown
 from . import migrate
 from .backend import MakeScript, SqlStorageBackend
 from .connections import Link, Lost, Pool
+from .driver_options import read_options
 from .options import ServerOptions
 from .scripts import Script
 from .transaction import open_transaction
@@ -52,6 +53,12 @@ class ServerStorageBackend(SqlStorageBackend):
 
     _schemes: ClassVar[frozenset[str]]
     _link: ClassVar[type[Link]]
+    _connector: ClassVar[Callable[..., object]]
+    """What the driver connects with."""
+
+    _driver_kinds: ClassVar[dict[str, type]]
+    """The driver's options that are no text, by name."""
+
     options: ServerOptions
 
     def __init__(self, url: str | URL, **options: Any) -> None:
@@ -61,9 +68,18 @@ class ServerStorageBackend(SqlStorageBackend):
                 f"{self.url.render_as_string()!r}: the driver is {self.driver.partition('+')[2]}; "
                 f"write {self.driver}://… or leave the driver out"
             )
+        ours = self._options_class.__struct_fields__
+        plain, read = read_options(self.url, self._connector, self._driver_kinds, ours)
+        self._driver_url = plain.set(drivername=self.driver)
+        self._driver_options = self._take_options(read)
         self._pools: dict[asyncio.AbstractEventLoop, Pool] = {}
         self._transactions: dict[asyncio.AbstractEventLoop, Pool] = {}
-        self._dialect: Dialect = self.url.set(drivername=self.driver).get_dialect()()
+        self._dialect: Dialect = self._driver_url.get_dialect()()
+        try:
+            _, arguments = self._dialect.create_connect_args(self._driver_url)
+        except (SQLAlchemyError, ValueError) as error:
+            raise ConfigurationError(f"{self.url.render_as_string()!r}: {error}") from None
+        self._host = _name_hosts(arguments)
 
     def _set_options(self, options: Any) -> None:
         self.options = options
@@ -72,7 +88,11 @@ class ServerStorageBackend(SqlStorageBackend):
 
     @abstractmethod
     def _connect_arguments(self) -> dict[str, Any]:
-        """Further arguments for the engine."""
+        """What the driver is given to connect, whatever the URL says."""
+
+    @abstractmethod
+    def _take_options(self, read: dict[str, Any]) -> dict[str, Any]:
+        """The driver's arguments for the options that the URL has for it."""
 
     @abstractmethod
     def _judge(self, error: BaseException) -> Fault:
@@ -116,7 +136,7 @@ class ServerStorageBackend(SqlStorageBackend):
                 raise self._typed(error) from error
 
     def _make_pool(self) -> Pool:
-        return Pool(self._make_engine(), self._link, self._unreachable)
+        return Pool(self.make_engine(), self._link, self._unreachable)
 
     @property
     def _pool(self) -> Pool:
@@ -125,7 +145,8 @@ class ServerStorageBackend(SqlStorageBackend):
             raise StorageClosed(f"{type(self).__name__} is closed; open a new one")
         return pool
 
-    def _make_engine(self, **more: Any) -> AsyncEngine:
+    def make_engine(self, **more: Any) -> AsyncEngine:
+        """SQLAlchemy's engine for the URL and its options, with `more` of its arguments."""
         options = self.options
         arguments: dict[str, Any] = {
             "pool_size": options.pool_size,
@@ -140,7 +161,10 @@ class ServerStorageBackend(SqlStorageBackend):
             "hide_parameters": True,
         }
         return create_async_engine(
-            self.url.set(drivername=self.driver), **{**arguments, **self._connect_arguments(), **more}
+            self._driver_url,
+            **arguments,
+            connect_args={**self._connect_arguments(), **self._driver_options},
+            **more,
         )
 
     async def _close(self) -> None:
@@ -162,10 +186,6 @@ class ServerStorageBackend(SqlStorageBackend):
         else:
             text = f"cannot connect to {where}: {_say(cause)}"
         return StorageUnavailable(self._without_password(text))
-
-    @property
-    def _host(self) -> str:
-        return f"{self.url.host or 'localhost'}{f':{self.url.port}' if self.url.port else ''}"
 
     @property
     def _place(self) -> str:
@@ -228,7 +248,7 @@ class ServerStorageBackend(SqlStorageBackend):
 
     def _lost(self, lost: Lost) -> StorageUnavailable:
         return StorageUnavailable(
-            self._without_password(f"the connection to {self.url.host} broke: {_say(lost.__cause__)}")
+            self._without_password(f"the connection to {self._host} broke: {_say(lost.__cause__)}")
         )
 
     # ---- commit ----------------------------------------------------------------------
@@ -266,7 +286,7 @@ class ServerStorageBackend(SqlStorageBackend):
         await self._ready()
         loop = asyncio.get_running_loop()
         if loop not in self._transactions:
-            engine = self._make_engine(pool_reset_on_return="rollback", isolation_level="READ COMMITTED")
+            engine = self.make_engine(pool_reset_on_return="rollback", isolation_level="READ COMMITTED")
             self._transactions[loop] = Pool(engine, self._link, self._unreachable)
         transaction = open_transaction(
             self._transactions[loop].engine,
@@ -298,6 +318,17 @@ async def run_in(link: Link, script: Script[T], *, transaction: bool) -> T:
     return answer
 
 
+def _name_hosts(arguments: Mapping[str, Any]) -> str:
+    """Where the driver connects to, for people: one place, or several."""
+    hosts: Any = arguments.get("host")
+    ports: Any = arguments.get("port")
+    if not isinstance(hosts, list):
+        return f"{hosts or arguments.get('unix_socket') or 'localhost'}{f':{ports}' if ports else ''}"
+    return " or ".join(f"{host}:{port}" for host, port in zip(hosts, ports, strict=True))
+
+
 def _say(error: object) -> str:
     """An error for people; some have no text of their own."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
     return str(error).strip() or type(error).__name__

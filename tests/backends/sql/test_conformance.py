@@ -70,13 +70,6 @@ class OnServer(OnSql):
     def variable(cls) -> str:
         return f"PYWORKFLOW_LAWS_{cls.server.upper()}_URL"
 
-    @pytest.fixture(autouse=True, scope="class")
-    def _served(self, request: pytest.FixtureRequest) -> Iterator[None]:
-        url = request.getfixturevalue(self.server).url
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(self.variable(), url)
-            yield
-
     def address(self) -> tuple[str, int] | None:
         return self._sql.address()
 
@@ -84,6 +77,18 @@ class OnServer(OnSql):
         self, namespace: str, clock: Clock, host: str, port: int
     ) -> AbstractAsyncContextManager[StorageBackend] | None:
         return self._sql.open_at(namespace, clock, host, port)
+
+
+@pytest.fixture(autouse=True, scope="class")
+def _served(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The server of a class of laws, where its subject finds it."""
+    if request.cls is None or not issubclass(request.cls, OnServer):
+        yield
+        return
+    url = request.getfixturevalue(request.cls.server).url
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(request.cls.variable(), url)
+        yield
 
 
 class TestPostgresql(OnServer):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -130,42 +129,6 @@ async def on_mariadb(server: Any, lines: list[str]) -> None:
                 await cursor.execute(line)
     finally:
         await connection.ensure_closed()
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A certificate for this machine that signs itself, and its key."""
-    made, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=here"]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(made)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("there is no openssl to make a certificate")
-    return made, key
-
-
-def test_tls_to_mariadb_is_what_the_page_says(own_server: Any, certificate: tuple[Path, Path]) -> None:
-    made, key = certificate
-    server = own_server("mariadb", f"--ssl-cert={made}", f"--ssl-key={key}")
-
-    async def cipher(options: str) -> str:
-        async with open_storage(server.url + options) as opened:
-            store: Any = opened
-            async with store._pool.connected() as link, link.driver.cursor() as cursor:
-                await cursor.execute("SHOW STATUS LIKE 'Ssl_cipher'")
-                return str((await cursor.fetchone())[1])
-
-    async def main() -> None:
-        assert await cipher("") == ""
-        assert await cipher(f"?ssl_ca={made}") != ""
-        assert await cipher("?ssl_check_hostname=false") != ""
-        other = make_url(server.url).set(host="localhost").render_as_string(hide_password=False)
-        with pytest.raises(StorageUnavailable, match="cannot connect"):
-            async with open_storage(f"{other}?ssl_ca={made}"):
-                pass
-
-    asyncio.run(main())
 
 
 def test_the_options_of_the_pages_are_those_of_the_code() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from typing import Any
 
 import pytest
 
-from pyworkflow_core.errors import ConfigurationError
+from pyworkflow_core.errors import ConfigurationError, StorageUnavailable
 from pyworkflow_core.plugins import find_backend, list_backends, open_storage
 
 SECRET = "s3cr3t!"
@@ -40,6 +42,7 @@ def test_options_of_ours_are_taken_out_of_the_url() -> None:
     )
     assert (store.options.namespace, store.options.pool_size, store.options.push) == ("ours", 3, False)
     assert dict(store.url.query) == {"ssl": "require", "command_timeout": "5"}
+    assert store._driver_options == {"ssl": "require", "command_timeout": 5.0}
     assert not store.capabilities.push
 
 
@@ -54,6 +57,12 @@ def test_options_of_ours_are_taken_out_of_the_url() -> None:
         ("sqlite://host/x.db", "absolute"),
         ("postgresql+psycopg://h/d", "asyncpg"),
         ("mysql+pymysql://h/d", "asyncmy"),
+        ("postgresql://h/d?timeout=soon", "a number"),
+        ("postgresql://h/d?poolsize=5", "did you mean 'pool_size'"),
+        ("postgresql://h/d?password=s3cr3t%21&hurry=s3cr3t%21", "no option 'hurry'|an option 'hurry'"),
+        ("postgresql://h/d?host=a:1&host=b", "ports are required"),
+        ("mysql://h/d?connect_timeout=soon", "a whole number"),
+        ("mysql://h/d?name_space=x", "did you mean 'namespace'"),
         (f"postgresql://u:{QUOTED}@h:port/d", "not a URL"),
         (f"postgresql+psycopg://u:{QUOTED}@h/d", "asyncpg"),
     ],
@@ -65,11 +74,34 @@ def test_an_option_that_cannot_work_is_refused_with_a_reason(url: str, said: str
     assert QUOTED not in str(caught.value)
 
 
+def test_options_of_the_driver_reach_it_as_what_they_are() -> None:
+    store: Any = open_storage("postgresql://h/d?timeout=2.5&statement_cache_size=0&passfile=/x&direct_tls=1")
+    assert store._driver_options == {"timeout": 2.5, "statement_cache_size": 0, "direct_tls": True}
+    assert dict(store._driver_url.query) == {"passfile": "/x"}
+    store = open_storage("mysql://h/d?connect_timeout=3&read_timeout=9&program_name=orders")
+    assert store._driver_options == {"connect_timeout": 3, "read_timeout": 9}
+    assert dict(store._driver_url.query) == {"program_name": "orders"}
+
+
+def test_a_server_that_does_not_answer_is_named_and_given_up_in_time() -> None:
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            port = silent.getsockname()[1]
+            for url in (
+                f"postgresql://h/d?host=127.0.0.1:{port}&host=127.0.0.1:{port}&timeout=0.2&push=0",
+                f"mysql://127.0.0.1:{port}/d?connect_timeout=1",
+            ):
+                with pytest.raises(StorageUnavailable, match=f"cannot connect to 127.0.0.1:{port}"):
+                    await open_storage(url).open()
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("scheme", ["postgresql", "mysql"])
 def test_a_password_is_shown_neither_by_a_handle_nor_by_its_engine(scheme: str) -> None:
     store: Any = open_storage(f"{scheme}://u:{QUOTED}@h/d")
     assert SECRET not in repr(store) + str(store)
-    assert SECRET not in repr(store._make_engine())
+    assert SECRET not in repr(store.make_engine())
 
 
 def test_an_unknown_option_given_by_name_is_an_error() -> None:

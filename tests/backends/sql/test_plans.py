@@ -8,11 +8,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from pyworkflow_core.record import RunStatus
 from pyworkflow_core.testing.appends import created
 from pyworkflow_sql import postgresql_scripts, scripts
 from pyworkflow_sql.scripts import Call, Script
+from pyworkflow_sql.statements import Statement
 
 SLEEPING = 50_000
 AWAKE = 40
@@ -127,6 +129,4 @@ def test_nothing_that_is_asked_often_walks_through_all_runs(database: Any) -> No
 
 
 def run_text(store: Any, sql: str) -> Script[None]:
-    statement: Any = copy.copy(store._s.get)
-    statement.sql, statement.names = sql, ()
-    yield Call(statement)
+    yield Call(Statement(text(sql), store._s.dialect))

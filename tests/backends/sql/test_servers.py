@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text, update
 
-from pyworkflow_core.errors import StorageUnavailable
+from pyworkflow_core.errors import FeedPositionLost, StorageUnavailable
 from pyworkflow_core.plugins import open_storage
 from pyworkflow_core.storage import Committed, Unknown
 from pyworkflow_core.testing.appends import after, created
@@ -195,9 +195,12 @@ def test_a_feed_goes_on_after_a_restore_on_a_younger_server(postgresql: Any) -> 
         first = created("a")
         async with open_storage(f"{postgresql.url}?namespace={namespace}&feed=1") as store:
             await store.commit([first])
+            before = (await store.feed()).position
             await store._transact(lambda: age(store))  # type: ignore[attr-defined]
         async with open_storage(f"{postgresql.url}?namespace={namespace}") as store:
             try:
+                with pytest.raises(FeedPositionLost):
+                    await store.feed(after=before)
                 page = await store.feed()
                 assert len(page.events) == 1
                 await store.commit([after(first.record), created("b")])
