@@ -28,6 +28,7 @@ from step import at_once
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from pyworkflow_core.storage import StorageBackend
 from pyworkflow_mongodb import MongoStorageBackend
+from pyworkflow_mongodb.documents import LEAST
 from servers import serve
 
 STEP_BAR, RATE_AIM = 1.7, 6000
@@ -61,12 +62,12 @@ class Bare:
 
     async def claim(self, now: int) -> int:
         """Lease due runs of the queue ``floor``, one command after the other, knowing no rival."""
-        due = {"queue": "floor", "priority": 5, "due": {"$lte": now}}
-        found = await self.runs.find(due, {"record": 1}, sort=[("due", 1), ("_id", 1)], limit=50).to_list(
-            None
-        )
+        due = {"queue": "floor", "priority": 5, "due": {"$gte": LEAST, "$lte": now}}
+        looking = self.runs.find(due, {"record": 1}, sort=[("due", 1), ("_id", 1)], limit=50)
+        found = await looking.to_list(None)
         names = {"_id": {"$in": [each["_id"] for each in found]}, "due": {"$lte": now}}
-        await self.runs.update_many(names, {"$set": {"lease": {"token": "t"}, "due": now + 10**12}})
+        lease = {"$set": {"lease": {"token": "t"}, "due": now + 10**12}}
+        await self.runs.update_many(names, lease, hint="_id_")
         return len(found)
 
     async def get(self, run_id: str) -> Any:

@@ -40,6 +40,7 @@ def test_a_url_without_a_database_or_options_is_complete() -> None:
         "mongodb://h/?lanes=0",
         "mongodb://h/?driver=other",
         "mongodb://h/?namespace=a.b",
+        "mongodb://h/?migrate=maybe",
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_connected(url: str) -> None:
