@@ -99,12 +99,12 @@ def write(append: Append, tail: Tail | None) -> Write:
     size = sum(len(event.body) for event in append.events)
     events = event_documents(append.events)
     fields: Document = {
-        "inc": append.incarnation,
         "head": number(append.record.head),
         "span": f"{append.expected} {append.record.head} {append.incarnation}",
         "record": encode_record(append.record),
     }
     if append.expected == 0:
+        fields["inc"] = append.incarnation
         return _create(append, fields | columns(append.record), events, size)
     fields |= columns(append.record) if tail is None else changed_columns(append.record, tail.record)
     full = tail if tail is not None and tail.is_full(size) else None
