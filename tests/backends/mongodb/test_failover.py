@@ -11,6 +11,7 @@ from pymongo import MongoClient
 from pymongo.errors import AutoReconnect, OperationFailure
 
 from pyworkflow_core.commit import CommitQueue
+from pyworkflow_core.errors import StorageUnavailable
 from pyworkflow_core.plugins import open_storage
 from pyworkflow_core.storage import Append, Committed
 from pyworkflow_core.testing.appends import after, created, noted
@@ -22,7 +23,11 @@ async def write_on(store: Any, queue: CommitQueue, run_id: str, history: list[Ap
     history.append(created(run_id))
     while True:
         append = history[-1]
-        answer = await queue.append(append)
+        try:
+            answer = await queue.append(append)
+        except StorageUnavailable:  # nothing was written: there is no primary yet
+            await asyncio.sleep(0.05)
+            continue
         assert answer == Committed(run_id, append.record.head)
         if ends.is_set():
             return
