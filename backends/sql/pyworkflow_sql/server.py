@@ -162,9 +162,8 @@ class ServerStorageBackend(SqlStorageBackend):
         }
         return create_async_engine(
             self._driver_url,
-            **arguments,
             connect_args={**self._connect_arguments(), **self._driver_options},
-            **more,
+            **arguments | more,
         )
 
     async def _close(self) -> None:
