@@ -31,7 +31,14 @@ CONFORMANCE = {
     "sqlite": ("", "sqlite:///{folder}/laws.db?feed=1"),
     "postgresql": ("postgresql", "{url}?feed=1"),
     "mariadb": ("mariadb", "{url}"),
+    "redis": ("redis", "{url}"),
+    "redis6": ("redis6", "{url}"),
+    "redis-cluster": ("redis-cluster", "{url}"),
+    "mongodb": ("mongodb", "{url}"),
+    "mongodb-replica": ("mongodb-replica", "{url}"),
+    "mongodb-motor": ("mongodb-replica", "{url}&driver=motor"),
 }
+_AT_ONCE = 4
 RULE_TESTS = ("tests/test_house_rules.py", "tests/packaging/test_layers.py", "tests/packaging/test_news.py")
 TYPED_SCRIPTS = (
     "noxfile.py",
@@ -90,8 +97,8 @@ def conformance(session: nox.Session) -> None:
     options = [word for word in words if word not in CONFORMANCE]
     failed = []
     with tempfile.TemporaryDirectory(prefix="pyworkflow-conformance-") as folder:
-        # Most of the time each waits for its disk: side by side they take little more than the slowest.
-        with ThreadPoolExecutor(len(names)) as threads:
+        # Most of the time each waits for its disk. All at once would starve each other of processors.
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
             done = threads.map(lambda name: _prove_backend(session, name, folder, options), names)
             for name, said in zip(names, done, strict=True):
                 session.log(f"{name}\n{said}")

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Annotated
+
+import typer
+
 from .session import Session
+from .storage import describe
 
 
-def backends(session: Session) -> int:
+def backends(
+    session: Session,
+    check: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Instead: say what this storage is set to, and what that means."),
+    ] = None,
+) -> int:
     """List the storage backends.
 
     Each that is installed is shown, with what keeps it from working if anything does.
     """
+    if check is None:
+        return _list(session)
+    return describe(dataclasses.replace(session, url=check))
+
+
+def _list(session: Session) -> int:
     import msgspec
 
     from pyworkflow_core.plugins import list_backends

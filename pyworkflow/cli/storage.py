@@ -34,7 +34,12 @@ def check(session: Session) -> int:
 
     It makes and changes no tables. Exit code: 0 it can be used, 5 it cannot.
     """
-    return run_async(_check(session))
+    return run_async(_check(session, used=True))
+
+
+def describe(session: Session) -> int:
+    """Say what the storage is, whether or not somebody has made it, as far as its backend can."""
+    return run_async(_check(session, used=False))
 
 
 async def _bring_up(session: Session, *, make: bool) -> int:
@@ -62,17 +67,23 @@ async def _bring_up(session: Session, *, make: bool) -> int:
     return 0
 
 
-async def _check(session: Session) -> int:
+async def _check(session: Session, *, used: bool) -> int:
     import msgspec
 
     from pyworkflow_core.errors import UnsupportedSchema
 
+    from .progress import shown_progress
+
+    storage = _with_migrate(session, "never").storage()
     try:
-        async with _with_migrate(session, "never").opened() as storage:
-            await storage.find(limit=1)
+        with shown_progress(storage):
+            if used:
+                await storage.find(limit=1)
             lines = await storage.describe()
     except UnsupportedSchema as error:
         raise _in_words(session, error) from error
+    finally:
+        await storage.close()
     if session.as_json:
         from .values import print_json
 
@@ -87,7 +98,7 @@ async def _check(session: Session) -> int:
         return 0
     from .render import one_line
 
-    print(f"{session.storage_name} can be used")
+    print(f"{session.storage_name} can be used" if used else session.storage_name)
     for line in lines:
         print(f"  {one_line(line)}")
     return 0

@@ -1,13 +1,14 @@
 """The command line of the package.
 
-    python tests/servers NAME -- COMMAND…
+    python tests/servers NAME [OPTION…] -- COMMAND…
     python tests/servers --prepare [NAME…]
     python tests/servers --list
 
-The first starts a server, runs the command, ends the server, and returns what the command returned. In the
-command, {url} is replaced by the server's URL, and {restart} by a shell command that kills the server and
-starts it again. Tests that the command runs find the server by the environment variable that --list shows.
---prepare fetches the programs of all servers.
+The first starts a server, runs the command, ends the server, and returns what the command returned. Options
+are those of the server's own program, such as --appendfsync always for Redis. In the command, {url} is
+replaced by the server's URL, and {restart} by a shell command that kills the server and starts it again.
+Tests that the command runs find the server by the environment variable that --list shows. --prepare fetches
+the programs of all servers.
 """
 
 from __future__ import annotations
@@ -44,18 +45,19 @@ def main(words: list[str]) -> int:
         case ["--help"]:
             print(__doc__)
             return 0
-        case [name, "--", _, *_] if name in KINDS:
-            return _run(name, words[2:])
+        case [name, *rest] if name in KINDS and "--" in rest[:-1]:
+            middle = rest.index("--")
+            return _run(name, rest[middle + 1 :], tuple(rest[:middle]))
     print(__doc__, f"Names: {', '.join(KINDS)}", sep="\n", file=sys.stderr)
     return USAGE
 
 
-def _run(name: str, command: list[str]) -> int:
+def _run(name: str, command: list[str], options: tuple[str, ...]) -> int:
     # The user asks for a new one, whatever the environment names.
     for variable in KINDS[name].variables:
         os.environ.pop(variable, None)
     try:
-        server = serve(name)
+        server = serve(name, options=options)
     except (Unavailable, OSError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -26,6 +26,7 @@ class MongoDB(Service):
         self._members = [place.port() for _ in range(members)]
         ports = self._members or [place.port()]
         self.programs = [self._program(place, port) for port in ports]
+        self._initiated = False
         hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
         self.url = f"mongodb://{hosts}/?" + (f"replicaSet={NAME}" if members else "directConnection=true")
 
@@ -47,10 +48,11 @@ class MongoDB(Service):
         """Make the servers a replica set, once, and wait until it has a primary and all others follow it."""
         if not self._members:
             return
-        first = self._members[0]
-        if "setName" not in wire.mongodb(first, {"hello": 1}):
+        if not self._initiated:  # a member that was restarted does not know it at once
             members = [{"_id": n, "host": f"127.0.0.1:{port}"} for n, port in enumerate(self._members)]
-            wire.mongodb(first, {"replSetInitiate": {"_id": NAME, "members": members, "settings": SETTINGS}})
+            config = {"_id": NAME, "members": members, "settings": SETTINGS}
+            wire.mongodb(self._members[0], {"replSetInitiate": config})
+            self._initiated = True
         wait_for(self._check, self.alive, "the primary of the replica set")
 
     def _check(self) -> None:

@@ -29,11 +29,13 @@ def _program(place: Place, bundle: str, port: int, settings: Sequence[str], *opt
 
 
 def _store(place: Place, bundle: str, port: int, *settings: str) -> Program:
-    return _program(place, bundle, port, ["appendonly yes", 'save ""', *settings], *place.options)
+    return _program(
+        place, bundle, port, ["appendonly yes", "appendfsync always", 'save ""', *settings], *place.options
+    )
 
 
 class Redis(Service):
-    """One Redis server that keeps its data in an append-only file."""
+    """One Redis server that syncs its append-only file before it answers."""
 
     def __init__(self, place: Place, bundle: str) -> None:
         port = place.port()
@@ -50,7 +52,7 @@ class RedisCluster(Service):
         self.programs = [
             _store(place, NEWEST, port, *settings, f"cluster-port {bus}") for port, bus in self._nodes
         ]
-        self.url = f"redis://127.0.0.1:{self._nodes[0][0]}/0"
+        self.url = f"redis+cluster://{','.join(f'127.0.0.1:{port}' for port, _ in self._nodes)}"
 
     def settle(self) -> None:
         """Share out the slots and introduce the nodes to each other, once; wait until each sees all."""

@@ -106,7 +106,7 @@ class ServerSubject(UrlSubject):
     async def transaction(self, store: StorageBackend) -> AsyncIterator[Any]:
         """A transaction on a connection of its own."""
         assert isinstance(store, ServerStorageBackend)
-        async with _begin(store.make_engine()) as connection:
+        async with _begin(store.make_users_engine()) as connection:
             yield connection
 
     @asynccontextmanager

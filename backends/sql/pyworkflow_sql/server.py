@@ -162,10 +162,13 @@ class ServerStorageBackend(SqlStorageBackend):
         }
         return create_async_engine(
             self._driver_url,
-            **arguments,
             connect_args={**self._connect_arguments(), **self._driver_options},
-            **more,
+            **arguments | more,
         )
+
+    def make_users_engine(self) -> AsyncEngine:
+        """An engine whose connections begin and end transactions as SQLAlchemy's users know it."""
+        return self.make_engine(pool_reset_on_return="rollback", isolation_level="READ COMMITTED")
 
     async def _close(self) -> None:
         pools = [*self._pools.items(), *self._transactions.items()]
@@ -286,8 +289,7 @@ class ServerStorageBackend(SqlStorageBackend):
         await self._ready()
         loop = asyncio.get_running_loop()
         if loop not in self._transactions:
-            engine = self.make_engine(pool_reset_on_return="rollback", isolation_level="READ COMMITTED")
-            self._transactions[loop] = Pool(engine, self._link, self._unreachable)
+            self._transactions[loop] = Pool(self.make_users_engine(), self._link, self._unreachable)
         transaction = open_transaction(
             self._transactions[loop].engine,
             unreachable=self._unreachable,

@@ -17,7 +17,7 @@ from sqlalchemy import Dialect, text
 from pyworkflow import reset_config
 from pyworkflow.cli import main
 from pyworkflow_core.errors import UnsupportedSchema
-from pyworkflow_core.plugins import open_storage
+from pyworkflow_core.plugins import open_storage, with_option
 from pyworkflow_sql import migrate
 from pyworkflow_sql.schema import Tables
 from pyworkflow_sql.scripts import Call, Script
@@ -48,7 +48,7 @@ def url(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[s
     elif kind == "sqlite":
         yield f"sqlite:///{tmp_path}/runs.db?namespace={namespace}"
     else:
-        made = f"{request.getfixturevalue(kind).url}?namespace={namespace}"
+        made = with_option(request.getfixturevalue(kind.replace("-", "_")).url, "namespace", namespace)
         yield made
         asyncio.run(drop(made))
 
@@ -59,7 +59,7 @@ async def drop(url: str) -> None:
         await store.drop()
 
 
-@pytest.mark.parametrize("kind", ["file", *DATABASES])
+@pytest.mark.parametrize("kind", ["file", "mongodb", *DATABASES])
 def test_a_storage_is_made_by_init_and_by_nothing_else(said: Said, url: str, tmp_path: Path) -> None:
     before = sorted(os.listdir(tmp_path))
     for command in ("check", "migrate"):
@@ -74,7 +74,7 @@ def test_a_storage_is_made_by_init_and_by_nothing_else(said: Said, url: str, tmp
         assert "there was nothing to do" in said(command, "--storage", url)
 
 
-@pytest.mark.parametrize("kind", ["file", *DATABASES])
+@pytest.mark.parametrize("kind", ["file", "mongodb", *DATABASES])
 def test_only_init_makes_what_the_url_forbids_to_make(said: Said, url: str) -> None:
     never = f"{url}&migrate=never"
     with pytest.raises(UnsupportedSchema, match="migrate=never") as caught:
@@ -96,6 +96,8 @@ async def count(url: str) -> int:
         ("sqlite", ["SQLite 3.", "/runs.db", "synchronous=2", "tables of version 1", "made without a feed"]),
         ("postgresql", ["PostgreSQL 1", "fsync=on", "tables of version 1", "wakes idle workers: yes"]),
         ("mariadb", ["MariaDB 1", "innodb_flush_log_at_trx_commit=1", "tables of version 1"]),
+        ("mongodb", ["MongoDB 6.", "a server alone", "format 1", "a feed: no"]),
+        ("mongodb-replica", ["replica set 'rs0' of 1", "with pymongo", "a feed: yes"]),
     ],
 )
 def test_a_check_says_what_the_storage_is(said: Said, url: str, words: list[str]) -> None:

@@ -16,7 +16,7 @@ import pytest
 from pyworkflow import reset_config
 from pyworkflow.cli import main
 from pyworkflow.demo.place import own_url
-from pyworkflow_core.plugins import open_storage, redact
+from pyworkflow_core.plugins import open_storage, redact, with_option
 
 Said = Callable[..., str]
 
@@ -53,7 +53,7 @@ def files(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(params=["file", "sqlite", "postgresql", "mariadb"])
+@pytest.fixture(params=["file", "sqlite", "postgresql", "mariadb", "redis", "mongodb"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A storage of each kind; what the demo makes there is removed."""
     if request.param == "file":
@@ -63,7 +63,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/runs.db?namespace={namespace}"
         return
-    made = f"{request.getfixturevalue(request.param).url}?namespace={namespace}"
+    made = with_option(request.getfixturevalue(request.param).url, "namespace", namespace)
     yield made
     asyncio.run(drop(own_url(made)))
 

@@ -1,0 +1,3 @@
+"""The Redis backend."""
+
+from pyworkflow_redis.backend import RedisStorageBackend as RedisStorageBackend
