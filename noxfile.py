@@ -106,6 +106,9 @@ def conformance(session: nox.Session) -> None:
                 score = json.loads(report.read_text())["score"] if report.exists() else "NONE"
                 failed += [] if score == "1.0" else [name]
         session.run("python", "docs/backends_page.py", folder, *keep)
+    if len(names) == len(CONFORMANCE):
+        # Forms that differ in little, and others again as pytest runs them, in the quick profile.
+        session.run("pytest", "-q", "-n", "auto", "-m", "forms", "tests/backends")
     if failed:
         session.error(f"not every law holds: {', '.join(failed)}")
 

@@ -57,6 +57,7 @@ class TestRedis(OnRedis):
     server = "redis"
 
 
+@pytest.mark.forms
 class TestRedisCluster(OnRedis):
     """Every law on a cluster. What is cut are connections to one of its nodes."""
 

@@ -45,6 +45,7 @@ class TestSqlite(OnSql):
         return SqliteSubject(f"sqlite:///{self.folder}/{{namespace}}.db?feed=1")
 
 
+@pytest.mark.forms
 class TestSqliteOfOneFile(OnSql):
     """Every law on one SQLite file with the tables of all namespaces."""
 
@@ -101,6 +102,7 @@ class TestPostgresql(OnServer):
         return PostgresqlSubject(f"{os.environ[self.variable()]}?feed=1")
 
 
+@pytest.mark.forms
 class TestMariadb(OnServer):
     """Every law on MariaDB, with a feed."""
 
