@@ -51,8 +51,21 @@ TYPED_SCRIPTS = (
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests in parallel, under coverage with a floor. Arguments go to pytest."""
+    """Run the tests in parallel. Arguments go to pytest."""
     _run_tests(session)
+
+
+@nox.session(default=False)
+def coverage(session: nox.Session) -> None:
+    """Run the tests under coverage, with its floor. Arguments go to pytest."""
+    # Not create_tmp(): it would move the tests' own temporary folders into the checkout.
+    session.env["COVERAGE_FILE"] = str(session.cache_dir.resolve() / "coverage")
+    session.run("coverage", "erase", silent=True)
+    _run_tests(session, "coverage", "run")
+    session.run("coverage", "combine", "--quiet", silent=True)
+    # A part of the tests covers a part of the code: the floor holds for all of them.
+    floor = PROJECT["tool"]["coverage"]["report"]["fail_under"] if not session.posargs else 0
+    session.run("coverage", "report", f"--fail-under={floor}")
 
 
 @nox.session(default=False)
@@ -201,20 +214,14 @@ def _install_project(session: nox.Session, group: str) -> None:
     session.install("-e", ".[all]", *_group(group))
 
 
-def _run_tests(session: nox.Session) -> None:
+def _run_tests(session: nox.Session, *measured: str) -> None:
+    """Run the tests by pytest, or by what is `measured`."""
     _install_project(session, "test")
-    # Not create_tmp(): it would move the tests' own temporary folders into the checkout.
-    session.env["COVERAGE_FILE"] = str(session.cache_dir.resolve() / f"coverage-{session.name}")
-    session.run("coverage", "erase", silent=True)
     if os.environ.get("CI") == "true":
         # So that no test's time limit includes a download. What is lacking is told by the tests that need it.
         session.run("python", "tests/servers", "--prepare", success_codes=(0, 1))
     workers = [] if any(a.startswith("-n") for a in session.posargs) else ["-n", "auto"]
-    session.run("coverage", "run", "-m", "pytest", *workers, *session.posargs)
-    session.run("coverage", "combine", "--quiet", silent=True)
-    # A part of the tests covers a part of the code: the floor holds for all of them.
-    floor = PROJECT["tool"]["coverage"]["report"]["fail_under"] if not session.posargs else 0
-    session.run("coverage", "report", f"--fail-under={floor}")
+    session.run(*(measured or ("python",)), "-m", "pytest", *workers, *session.posargs)
 
 
 def _check_wheel(session: nox.Session, wheel: Path) -> None:

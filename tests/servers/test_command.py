@@ -75,6 +75,7 @@ def test_a_server_that_cannot_be_had_skips_locally_and_fails_in_ci(
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["servers.fixtures"]\n')
     (tmp_path / "test_it.py").write_text("def test_it_has_a_server(redis):\n    assert redis.url\n")
     environment = {"PYTHONPATH": str(PACKAGE.parent), "PYWORKFLOW_SERVERS": str(tmp_path / "cache"), "CI": ci}
+    environment["PYTEST_XDIST_TESTRUNUID"] = ""  # not of this run, whose Redis it would find
     options = ["-rsE", "-p", "no:cacheprovider", "-p", "no:xdist", "--rootdir", str(tmp_path)]
     done = _run("-m", "pytest", *options, str(tmp_path), **environment, **NOWHERE)
     assert outcome in done.stdout

@@ -8,6 +8,8 @@ from typing import Any
 
 from pymongo.errors import PyMongoError
 
+from pyworkflow_core.hints import Hints
+
 from .documents import Document
 from .driver import open_stream
 from .namespace import Collections
@@ -44,8 +46,7 @@ class Listener:
 
     def __init__(self, collections: Collections) -> None:
         self._collections = collections
-        self._waiters: set[asyncio.Future[None]] = set()
-        self._missed = False
+        self._hints = Hints()
         self._task: asyncio.Task[None] | None = None
         self._listens = asyncio.Event()
 
@@ -53,19 +54,10 @@ class Listener:
         """Return when a run became due, at once if one did since the last wait, or after `timeout` µs."""
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._listen())
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.add(waiter)
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout / 1e6):
                 await self._listens.wait()
-                if self._missed:
-                    self._missed = False
-                    return
-                await waiter
-        except TimeoutError:
-            return
-        finally:
-            self._waiters.discard(waiter)
+                await self._hints.wait()
 
     async def close(self) -> None:
         """Listen no more."""
@@ -80,7 +72,7 @@ class Listener:
                 await self._follow()
             # Looking goes on without it; whoever waits may have missed something meanwhile.
             self._listens.set()
-            self._wake()
+            self._hints.tell()
             await asyncio.sleep(_PAUSE)
 
     async def _follow(self) -> None:
@@ -90,17 +82,11 @@ class Listener:
             # Not in a lane: most of the time the server only keeps it waiting.
             told = await stream.try_next()
             self._listens.set()
-            self._wake()  # what happened before anybody listened
+            self._hints.tell()  # what happened before anybody listened
             while stream.alive:
                 if told is not None:
-                    self._wake()
+                    self._hints.tell()
                 told = await stream.try_next()
         finally:
             with contextlib.suppress(PyMongoError):
                 await stream.close()
-
-    def _wake(self) -> None:
-        self._missed = not self._waiters
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)

@@ -9,6 +9,8 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from pyworkflow_core.hints import Hints
+
 from .connections import Unreachable, abandon, drop
 from .topology import Topology
 
@@ -27,29 +29,18 @@ class Listener:
     def __init__(self, topology: Topology, channel: str) -> None:
         self._topology = topology
         self._channel = channel
-        self._waiters: set[asyncio.Future[None]] = set()
-        self._missed = False
+        self._hints = Hints()
         self._task: asyncio.Task[None] | None = None
         self._connection: Any = None
         self._timer: asyncio.TimerHandle | None = None
 
     async def wait(self, timeout: int) -> None:
         """Return when something may be due, or after `timeout` microseconds."""
-        loop = asyncio.get_running_loop()
         if self._task is None:
-            self._task = loop.create_task(self._listen())
-        if self._missed:
-            self._missed = False
-            return
-        waiter: asyncio.Future[None] = loop.create_future()
-        self._waiters.add(waiter)
-        try:
+            self._task = asyncio.get_running_loop().create_task(self._listen())
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(timeout / 1e6, _LONGEST)):
-                await waiter
-        except TimeoutError:
-            return
-        finally:
-            self._waiters.discard(waiter)
+                await self._hints.wait()
 
     async def _listen(self) -> None:
         """Subscribe, again whenever the connection breaks; looking goes on without it."""
@@ -66,7 +57,7 @@ class Listener:
         self._connection = connection = await self._topology.primaries[0].connect()
         await connection.send_command("SUBSCRIBE", self._channel)
         await connection.read_response()
-        self._wake()  # what was said before was not heard
+        self._hints.tell()  # what was said before was not heard
         while True:
             _, _, due = await connection.read_response()
             self._note(float(due))
@@ -76,7 +67,7 @@ class Listener:
         loop = asyncio.get_running_loop()
         delay = due / 1e6 - time.time()
         if delay <= 0:
-            self._wake()
+            self._hints.tell()
         elif delay < _LONGEST and (self._timer is None or loop.time() + delay < self._timer.when()):
             if self._timer is not None:
                 self._timer.cancel()
@@ -84,13 +75,7 @@ class Listener:
 
     def _ring(self) -> None:
         self._timer = None
-        self._wake()
-
-    def _wake(self) -> None:
-        self._missed = not self._waiters
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._hints.tell()
 
     async def _drop(self) -> None:
         if self._connection is not None:

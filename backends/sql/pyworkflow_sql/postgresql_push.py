@@ -14,6 +14,8 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
+from pyworkflow_core.hints import Hints
+
 from .connections import Link, Pool
 
 _PAUSE = 0.005
@@ -32,24 +34,14 @@ class Listener:
         self._channel = channel
         self._connection: Any = None
         self._connecting = asyncio.Lock()
-        self._waiters: set[asyncio.Future[None]] = set()
-        self._missed = False
+        self._hints = Hints()
 
     async def wait(self, timeout: int) -> None:
         """Return at a notification, at once if one came since the last wait, or after `timeout` µs."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.add(waiter)
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout / 1e6):
                 await self._listen()
-                if self._missed:
-                    self._missed = False
-                    return
-                await waiter
-        except TimeoutError:
-            return
-        finally:
-            self._waiters.discard(waiter)
+                await self._hints.wait()
 
     async def _listen(self) -> None:
         async with self._connecting:
@@ -57,17 +49,11 @@ class Listener:
                 return
             try:
                 self._connection = await self._connect()
-                await self._connection.add_listener(self._channel, self._wake)
-                self._connection.add_termination_listener(self._wake)
+                await self._connection.add_listener(self._channel, self._hints.tell)
+                self._connection.add_termination_listener(self._hints.tell)
             except Exception:
                 # Looking goes on without it; here it is tried again at the next wait.
                 await asyncio.sleep(1)
-
-    def _wake(self, *what: object) -> None:
-        self._missed = not self._waiters
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
 
     async def close(self) -> None:
         """Listen no more."""
