@@ -14,27 +14,17 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ..codec import Codec, default_codec
-from ..events import Envelope, UnknownPayload
+from ..events import Envelope
 from ..payloads import (
     CancellationRequested,
-    ChildWorkflowCancelled,
-    ChildWorkflowCompleted,
-    ChildWorkflowFailed,
-    ChildWorkflowReleased,
-    ChildWorkflowStarted,
     HookCreated,
     HookDisposed,
     HookExpired,
-    HookReceived,
     Payload,
-    RunRecovered,
     SleepCancelled,
     SleepCompleted,
     SleepStarted,
     StepCancelled,
-    StepCompleted,
-    StepFailed,
-    StepRetrying,
     StepStarted,
     TimerFired,
     WorkflowCancelled,
@@ -42,17 +32,16 @@ from ..payloads import (
     WorkflowContinuedAsNew,
     WorkflowFailed,
     WorkflowInterrupted,
-    WorkflowResumed,
     WorkflowStarted,
-    WorkflowSuspended,
 )
 from .agenda import Agenda
 from .calls import CANCEL_REQUEST, Call, SleepCall, StepCall
-from .children import Child, child_of, on_child_ended, on_child_released, on_child_started
+from .children import Child, child_of
+from .handlers import HANDLERS
 from .hooks import HookCall
 from .loop import Timer, WorkflowLoop, WorkflowTask, current_machine
-from .mail import Mail, on_hook_expired, on_hook_received
-from .mismatch import check_end, command_mismatch, command_missing, not_waiting, on_unknown
+from .mail import Mail
+from .mismatch import check_end, command_mismatch, command_missing, not_waiting
 from .outcome import Outcome, outcome_of
 
 Key = tuple[str, int]
@@ -90,6 +79,7 @@ class Machine:
         cancel_reason: text of the cancellation request that was delivered.
         cancel_source: who asked for it.
         cancel_delivered: whether it was delivered to the code.
+        agenda: what time brings, and when.
         outcome: how the function ended; None while it has not.
         ended: the terminal event's payload, once fed.
     """
@@ -145,7 +135,7 @@ class Machine:
         self._cancel_asked = False
         self.cancel_delivered = False
         self._timer_count = 0
-        self._agenda = Agenda(self)
+        self.agenda = Agenda(self)
 
     # ---- feeding -------------------------------------------------------------------
 
@@ -203,7 +193,7 @@ class Machine:
 
     def next_wake(self) -> int | None:
         """When the next sleep, timer, hook timeout or retry is due; None if none is pending."""
-        return self._agenda.next()
+        return self.agenda.next()
 
     def next_due(self, now: int) -> Payload | None:
         """The event to deliver next of those that time brings, or None.
@@ -213,7 +203,7 @@ class Machine:
         answer = self.mail.next_delivery(self.hooks)
         if answer is not None:
             return answer
-        found = self._agenda.take(now)
+        found = self.agenda.take(now)
         if found is None:
             return None
         due, what = found
@@ -250,7 +240,7 @@ class Machine:
         self._timer_count += 1
         timer.ordinal = self._timer_count
         self.timers[timer.ordinal] = timer
-        self._agenda.add(timer.due, timer)
+        self.agenda.add(timer.due, timer)
 
     def abandon(self, call: Call) -> None:
         """The code no longer waits for `call`."""
@@ -282,7 +272,7 @@ class Machine:
         for calls in (self.steps, self.sleeps, self.hooks, self.timers, self.unawaited, self.children):
             calls.clear()
         self.pending.clear()
-        self._agenda.clear()
+        self.agenda.clear()
         self._root = None
 
     # ---- handlers ------------------------------------------------------------------
@@ -310,14 +300,14 @@ class Machine:
             self.steps[key] = call
         elif isinstance(call, SleepCall):
             self.sleeps[key] = call
-            self._agenda.add(call.wake_at, call)
+            self.agenda.add(call.wake_at, call)
         elif isinstance(call, HookCall):
             assert isinstance(payload, HookCreated)
             call.token = payload.token
             self.hooks[key] = call
             self.mail.created(call)
             if call.expires_at is not None:
-                self._agenda.add(call.expires_at, call)
+                self.agenda.add(call.expires_at, call)
 
     def _forget(self, call: Call) -> None:
         key = (call.name, call.ordinal)
@@ -339,22 +329,6 @@ class Machine:
             raise command_mismatch(self, payload, reason)
         self.pending.popleft()
         self._record(call, False, payload)
-
-    def _on_step_started(self, envelope: Envelope[StepStarted]) -> None:
-        payload = envelope.data
-        if payload.attempt == 1:
-            self.on_command(envelope)
-            return
-        key = (payload.step, payload.ordinal)
-        call = self.steps.get(key)
-        if call is None:
-            # Attempts are recorded before a replay; perhaps the log does not say so yet.
-            given_up = [c for c, gone in self.pending if gone and isinstance(c, StepCall)]
-            if self.outcome is not None or key in [(c.name, c.ordinal) for c in given_up]:
-                return
-            raise not_waiting(self, payload)
-        call.attempt = payload.attempt
-        call.retry_at = None
 
     def on_given_up(self, envelope: Envelope[Any]) -> None:
         """An event that says that the code gave a call up."""
@@ -379,7 +353,8 @@ class Machine:
         # A clock that ran backwards between two processes must not turn workflow time back.
         self.now = max(self.now, at)
 
-    def _on_started(self, envelope: Envelope[WorkflowStarted]) -> None:
+    def on_started(self, envelope: Envelope[WorkflowStarted]) -> None:
+        """The first event: the code begins."""
         self.started = envelope.data
         self.owner = envelope.data.owner
         self.suspended = envelope.data.owner is None
@@ -393,63 +368,8 @@ class Machine:
         self._root = self.loop.create_task(self._main(envelope.data), name="workflow", context=context)
         self.drain()
 
-    def _on_owner(self, envelope: Envelope[Any]) -> None:
-        self.owner = envelope.data.owner
-        self.suspended = False
-        if envelope.data.__class__ is RunRecovered:
-            self.recoveries = envelope.data.count
-
-    def _on_suspended(self, envelope: Envelope[WorkflowSuspended]) -> None:
-        self.suspended = True
-
-    def _on_step_completed(self, envelope: Envelope[StepCompleted]) -> None:
-        # The hot path of replayed gathers, so `take_waiting` and `drain` are written out.
-        payload = envelope.data
-        call = self.steps.pop((payload.step, payload.ordinal), None)
-        if call is None:
-            raise not_waiting(self, payload)
-        if envelope.at > self.now:
-            self.now = envelope.at
-        self.recoveries = 0
-        call.settled = True
-        if not call.done():
-            call.set_result(self.decode(payload.result, reach=call.reach))
-        if self.loop.ready:
-            self.drain()
-
-    def _on_step_failed(self, envelope: Envelope[StepFailed]) -> None:
-        payload = envelope.data
-        call: StepCall = self.take_waiting(self.steps, (payload.step, payload.ordinal), envelope)
-        call.fail(self.codec.decode_error(payload.error, reach=call.reach))
-        self.drain()
-
-    def _on_step_retrying(self, envelope: Envelope[StepRetrying]) -> None:
-        payload = envelope.data
-        call = self.steps.get((payload.step, payload.ordinal))
-        if call is None:
-            raise not_waiting(self, payload)
-        call.failures = payload.failures
-        call.retry_at = payload.retry_at
-        self._agenda.add(payload.retry_at, call)
-
-    def _on_sleep_completed(self, envelope: Envelope[SleepCompleted]) -> None:
-        payload = envelope.data
-        self.take_waiting(self.sleeps, (payload.sleep, payload.ordinal), envelope).answer(None)
-        self.drain()
-
-    def _on_timer_fired(self, envelope: Envelope[TimerFired]) -> None:
-        payload = envelope.data
-        timer = self.timers.get(payload.timer)
-        if timer is None or timer.due != payload.due:
-            raise not_waiting(
-                self, payload, "" if timer is None else f"timer #{timer.ordinal} due at {timer.due}"
-            )
-        del self.timers[payload.timer]
-        self.advance(envelope.at)
-        self.loop.call_soon(self.loop._run_timer, timer)
-        self.drain()
-
-    def _on_cancellation_requested(self, envelope: Envelope[CancellationRequested]) -> None:
+    def on_cancellation_requested(self, envelope: Envelope[CancellationRequested]) -> None:
+        """Somebody asked the run to stop."""
         if self._cancel_asked:
             return
         self._cancel_asked = True
@@ -459,39 +379,23 @@ class Machine:
         self.deliver_cancellation()
         self.drain()
 
-    def _on_ended(self, envelope: Envelope[Any]) -> None:
+    def on_ended(self, envelope: Envelope[Any]) -> None:
+        """The last event: the code must have ended as it says."""
         check_end(self, envelope.data)
         self.ended = envelope.data
 
 
-_HANDLERS: dict[type[Any], Callable[[Machine, Envelope[Any]], None]] = {
-    WorkflowStarted: Machine._on_started,
-    WorkflowResumed: Machine._on_owner,
-    RunRecovered: Machine._on_owner,
-    WorkflowSuspended: Machine._on_suspended,
-    StepStarted: Machine._on_step_started,
-    StepCompleted: Machine._on_step_completed,
-    StepFailed: Machine._on_step_failed,
-    StepRetrying: Machine._on_step_retrying,
+_HANDLERS: dict[type[Any], Callable[[Machine, Envelope[Any]], None]] = HANDLERS | {
+    WorkflowStarted: Machine.on_started,
     StepCancelled: Machine.on_given_up,
     SleepStarted: Machine.on_command,
-    SleepCompleted: Machine._on_sleep_completed,
     SleepCancelled: Machine.on_given_up,
-    TimerFired: Machine._on_timer_fired,
     HookCreated: Machine.on_command,
-    HookReceived: on_hook_received,
-    HookExpired: on_hook_expired,
     HookDisposed: Machine.on_given_up,
-    ChildWorkflowStarted: on_child_started,
-    ChildWorkflowCompleted: on_child_ended,
-    ChildWorkflowFailed: on_child_ended,
-    ChildWorkflowCancelled: on_child_ended,
-    ChildWorkflowReleased: on_child_released,
-    CancellationRequested: Machine._on_cancellation_requested,
-    WorkflowCompleted: Machine._on_ended,
-    WorkflowFailed: Machine._on_ended,
-    WorkflowCancelled: Machine._on_ended,
-    WorkflowInterrupted: Machine._on_ended,
-    WorkflowContinuedAsNew: Machine._on_ended,
-    UnknownPayload: on_unknown,
+    CancellationRequested: Machine.on_cancellation_requested,
+    WorkflowCompleted: Machine.on_ended,
+    WorkflowFailed: Machine.on_ended,
+    WorkflowCancelled: Machine.on_ended,
+    WorkflowInterrupted: Machine.on_ended,
+    WorkflowContinuedAsNew: Machine.on_ended,
 }

@@ -1,0 +1,92 @@
+"""The event taxonomy: one data class for each built-in event type.
+
+The modules of this package are the list, one for each kind of thing that happens. A class's
+fields are what the event's ``data`` holds; `Raw` fields hold a value as the codec wrote it.
+Times are integer microseconds since 1970 in UTC. Fields may be added with a default; anything
+else raises the class's `VERSION` and needs an upcaster (see
+`pyworkflow_core.events.register_upcaster`).
+"""
+
+from __future__ import annotations
+
+from .base import (
+    EventType,
+    Payload,
+)
+from .children import (
+    ChildWorkflowCancelled,
+    ChildWorkflowCompleted,
+    ChildWorkflowFailed,
+    ChildWorkflowReleased,
+    ChildWorkflowStarted,
+)
+from .runs import (
+    CancellationRequested,
+    DeliveriesMade,
+    RunRecovered,
+    WorkflowCancelled,
+    WorkflowCompleted,
+    WorkflowContinuedAsNew,
+    WorkflowFailed,
+    WorkflowInterrupted,
+    WorkflowResumed,
+    WorkflowStarted,
+    WorkflowSuspended,
+)
+from .steps import (
+    StepCancelled,
+    StepCompleted,
+    StepFailed,
+    StepRetrying,
+    StepStarted,
+)
+from .waits import (
+    HookCreated,
+    HookDisposed,
+    HookExpired,
+    HookReceived,
+    SleepCancelled,
+    SleepCompleted,
+    SleepStarted,
+    TimerFired,
+)
+
+__all__ = [
+    "PAYLOAD_CLASSES",
+    "CancellationRequested",
+    "ChildWorkflowCancelled",
+    "ChildWorkflowCompleted",
+    "ChildWorkflowFailed",
+    "ChildWorkflowReleased",
+    "ChildWorkflowStarted",
+    "DeliveriesMade",
+    "EventType",
+    "HookCreated",
+    "HookDisposed",
+    "HookExpired",
+    "HookReceived",
+    "Payload",
+    "RunRecovered",
+    "SleepCancelled",
+    "SleepCompleted",
+    "SleepStarted",
+    "StepCancelled",
+    "StepCompleted",
+    "StepFailed",
+    "StepRetrying",
+    "StepStarted",
+    "TimerFired",
+    "WorkflowCancelled",
+    "WorkflowCompleted",
+    "WorkflowContinuedAsNew",
+    "WorkflowFailed",
+    "WorkflowInterrupted",
+    "WorkflowResumed",
+    "WorkflowStarted",
+    "WorkflowSuspended",
+]
+
+PAYLOAD_CLASSES: tuple[type[Payload], ...] = tuple(
+    sorted(Payload.__subclasses__(), key=lambda cls: list(EventType).index(cls.TYPE))
+)
+"""Every built-in payload class, in the order of `EventType`."""
