@@ -26,6 +26,8 @@ from .payloads import (
     DeliveriesMade,
     HookReceived,
     RunRecovered,
+    SignalReceived,
+    SignalSent,
     StepCompleted,
     StepStarted,
     WorkflowCancelled,
@@ -255,10 +257,11 @@ _FROM_OUTSIDE = {
     ChildWorkflowCompleted,
     ChildWorkflowFailed,
     ChildWorkflowCancelled,
+    SignalReceived,
 }
 
 
-_DEBTS = {ChildWorkflowStarted, ChildWorkflowReleased, DeliveriesMade}
+_DEBTS = {ChildWorkflowStarted, ChildWorkflowReleased, SignalSent, DeliveriesMade}
 
 
 def _status(record: RunRecord | None, fields: dict[str, Any]) -> RunStatus:
@@ -274,7 +277,7 @@ def _apply_debt(record: RunRecord | None, fields: dict[str, Any], detail: dict[s
             fields["wake_at"] = None
     elif data.__class__ is ChildWorkflowStarted:
         detail["children"] = detail["owes"] = True
-    elif data.stop:
+    elif data.__class__ is SignalSent or data.stop:
         detail["owes"] = True
 
 

@@ -33,6 +33,7 @@ from .runs import (
     WorkflowStarted,
     WorkflowSuspended,
 )
+from .signals import SignalReceived, SignalSent
 from .steps import (
     StepCancelled,
     StepCompleted,
@@ -67,6 +68,8 @@ __all__ = [
     "HookReceived",
     "Payload",
     "RunRecovered",
+    "SignalReceived",
+    "SignalSent",
     "SleepCancelled",
     "SleepCompleted",
     "SleepStarted",

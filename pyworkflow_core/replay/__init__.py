@@ -10,6 +10,7 @@ from .children import Child, ChildCall, ChildEnd, ReleaseCall, wait_for_end
 from .hooks import HookCall
 from .loop import WorkflowLoop, current_machine
 from .machine import Machine
+from .notes import NoteCall, note
 from .outcome import Outcome
 from .shield import Shield
 
@@ -20,6 +21,7 @@ __all__ = [
     "ChildEnd",
     "HookCall",
     "Machine",
+    "NoteCall",
     "Outcome",
     "ReleaseCall",
     "Shield",
@@ -27,5 +29,6 @@ __all__ = [
     "StepCall",
     "WorkflowLoop",
     "current_machine",
+    "note",
     "wait_for_end",
 ]
