@@ -107,8 +107,6 @@ def test_a_wait_for_a_signal_that_is_given_up_loses_none() -> None:
         assert await outcomes(storage) == [
             '["signals.patient", 0, "completed", "[ early , late , nothing ]"]'
         ]
-            '["signals.patient", 0, "completed", "[ early , late , nothing ]"]'
-        ]
 
     asyncio.run(main())
 
