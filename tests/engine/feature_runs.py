@@ -64,9 +64,11 @@ async def all_records(storage: StorageBackend) -> list[RunRecord]:
     return await storage.list_runs(limit=10_000)
 
 
-async def outcome_of(storage: StorageBackend, engine: Engine, record: RunRecord) -> tuple[str, Any]:
-    """Status, and result or error; every log in the storage is checked on the way."""
-    for other in await all_records(storage):
+async def outcome_of(
+    storage: StorageBackend, engine: Engine, record: RunRecord, *, family: bool = True
+) -> tuple[str, Any]:
+    """Status, and result or error; the run's log is checked on the way, and those of all others."""
+    for other in await all_records(storage) if family else [record]:
         check_log(await storage.read(other.run_id), other)
     run = await get_workflow_run(record.run_id, storage=storage)
     assert run is not None

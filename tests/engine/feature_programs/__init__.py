@@ -22,6 +22,7 @@ class Program:
         outcome: status and result, crashes or not; None where a calm run on memory says it.
         act: does what the outside world does, given storage and run id; called again and again until
             the run has ended, in whatever state it is.
+        in_numbers: whether many of it can run at once, in real time, and end the same.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Program:
     args: tuple[Any, ...] = ()
     outcome: Any = None
     act: Callable[[StorageBackend, str], Awaitable[None]] | None = None
+    in_numbers: bool = True
 
 
 def all_programs() -> dict[str, Program]:

@@ -71,7 +71,7 @@ async def retries() -> Any:
 
 @workflow(name="basic.sleeps", max_recovery_attempts=CRASHES)
 async def sleeps() -> Any:
-    await sleep("1h")
+    await sleep("10m")
     async with asyncio.TaskGroup() as group:
         slow = group.create_task(_after(60, "slow"))
         fast = group.create_task(_after(5, "fast"))
