@@ -1,7 +1,7 @@
-"""What the file store costs beside the disk it stands on: `python benchmarks/file_store.py [folder]`.
+"""What the file store costs beside the disk it stands on (bars 4, 6): `python benchmarks/file_store.py`.
 
-Each figure of ours is printed with the floor taken in the same run: a bare write of as many
-bytes and fdatasync. Prints one JSON object a line.
+Each figure of ours is printed with the floor taken in the same run: a bare write of as many bytes and
+fdatasync. The data lies below $BENCH_FOLDER, which had better be a real disk.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import asyncio
 import json
 import os
 import statistics
+import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
+import frame
+from frame import READS, ROUNDS, SYNCED, Bar, by_rounds
 from msgspec import Raw
 
 from pyworkflow_core.events import Event, encode_body
@@ -24,6 +27,7 @@ from pyworkflow_core.storage import Append
 from pyworkflow_file import FileStorageBackend
 
 START = 1_763_820_000_000_000
+USES = 75  # of a store by each process: the small one has 400 runs to claim
 
 
 def first_append(run_id: str, wake_at: int | None = None) -> Append:
@@ -44,7 +48,7 @@ def step_append(record: RunRecord) -> Append:
     return Append(record.run_id, record.incarnation, record.head, events, evolve(record, events))
 
 
-def floor(folder: str, size: int, times: int) -> Callable[[], float]:
+def floor(folder: str, size: int) -> Callable[[], float]:
     fd = os.open(os.path.join(folder, "floor"), os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     data = b"x" * size
 
@@ -57,57 +61,52 @@ def floor(folder: str, size: int, times: int) -> Callable[[], float]:
     return one
 
 
-async def sequential(folder: str, steps: int = 1000) -> dict[str, object]:
+async def sequential(folder: str, steps: int = 1000) -> None:
     """Appends of one run, one after the other, turn by turn with the bare write."""
     async with FileStorageBackend(os.path.join(folder, "sequential")) as store:
         append = first_append("run_0123456789abcdef0123")
         await store.commit([append])
-        bare = floor(folder, 330, steps)
+        bare = floor(folder, 330)
         ours, floors = [], []
         for _ in range(steps):
             append = step_append(append.record)
             began = time.perf_counter()
             await store.commit([append])
-            ours.append(time.perf_counter() - began)
-            floors.append(bare())
-    a, b = statistics.median(ours), statistics.median(floors)
-    growth = statistics.median(ours[-100:]) / statistics.median(ours[:100])
-    return {
-        "what": "lone append", "us": round(a * 1e6, 1), "floor_us": round(b * 1e6, 1),
-        "ratio": round(a / b, 2),
-        "last_100_over_first_100": round(growth, 2),
-    }  # fmt: skip
+            ours.append((time.perf_counter() - began) * 1e6)
+            floors.append(bare() * 1e6)
+    frame.show("lone append", by_rounds(ours), "µs", floor=by_rounds(floors), store="file", durable=SYNCED,
+               last_100_over_first_100=frame.growth(ours))  # fmt: skip
 
 
-async def batches(folder: str, size: int = 64, rounds: int = 400) -> dict[str, object]:
+async def batches(folder: str, size: int = 64, rounds: int = 200) -> None:
     """Commits of `size` appends of two events, the index's catch-up included."""
     async with FileStorageBackend(os.path.join(folder, "batches")) as store:
         appends = [first_append(f"run_{n:020x}") for n in range(size)]
         await store.commit(appends)
-        spent = 0.0
-        for _ in range(rounds):
-            appends = [step_append(append.record) for append in appends]
+        bare = floor(folder, 330 * size)
+        ours, floors = [], []
+        for _ in range(ROUNDS):
+            spent = spent_bare = 0.0
+            for _ in range(rounds // ROUNDS):
+                appends = [step_append(append.record) for append in appends]
+                began = time.perf_counter()
+                await store.commit(appends)
+                spent += time.perf_counter() - began
+                spent_bare += bare()
             began = time.perf_counter()
-            await store.commit(appends)
+            await store.find(limit=1)  # whatever is not indexed yet
             spent += time.perf_counter() - began
-        began = time.perf_counter()
-        await store.find(limit=1)  # whatever is not indexed yet
-        spent += time.perf_counter() - began
-        used = sum(
-            os.path.getsize(os.path.join(store.base_path, name)) for name in os.listdir(store.base_path)
-        )
+            ours.append(2 * size * (rounds // ROUNDS) / spent)
+            floors.append(2 * size * (rounds // ROUNDS) / spent_bare)
+    frame.show(f"append in commits of {size}", ours, "events/s", bar=Bar(4, 0.5, least=True, over_floor=True),
+               floor=floors, store="file", durable=SYNCED)  # fmt: skip
     disk = sum(os.path.getsize(os.path.join(store.base_path, name)) for name in os.listdir(store.base_path))
-    return {
-        "what": f"commits of {size}", "events_per_s": round(2 * size * rounds / spent),
-        "bytes_a_step_open": round(used / size / rounds), "bytes_a_step": round(disk / size / rounds),
-    }  # fmt: skip
+    frame.show("size of a step in many runs", disk / size / rounds, "bytes", store="file")
 
 
-async def reading(folder: str, steps: int) -> dict[str, object]:
+async def reading(folder: str, steps: int) -> None:
     """Reading one long run back."""
-    store = FileStorageBackend(os.path.join(folder, f"reading{steps}"))
-    store._disk.sync = lambda fd: None  # type: ignore[method-assign]  # only the filling
-    async with store:
+    async with unsynced(os.path.join(folder, f"reading{steps}")) as store:
         append = first_append("run_0123456789abcdef0123")
         await store.commit([append])
         for _ in range(steps):
@@ -115,70 +114,107 @@ async def reading(folder: str, steps: int) -> dict[str, object]:
             await store.commit([append])
     async with FileStorageBackend(store.base_path) as store:
         times = []
-        for _ in range(5):
+        for _ in range(ROUNDS):
             began = time.perf_counter()
             events = await store.read("run_0123456789abcdef0123")
-            times.append(time.perf_counter() - began)
+            times.append((time.perf_counter() - began) / steps * 1e6)
             assert len(events) == 2 * steps + 1
             del events
-    size = os.path.getsize(os.path.join(store.base_path, "journal-00000001.jsonl"))
-    return {
-        "what": f"read a run of {steps} steps", "us_a_step": round(statistics.median(times) / steps * 1e6, 2),
-        "best_us_a_step": round(min(times) / steps * 1e6, 2), "journal_bytes_a_step": round(size / steps),
-    }  # fmt: skip
+    frame.show(f"read of a step, {steps:,} steps", times, "µs", store="file", durable=READS)
 
 
-async def opening(folder: str, runs: int, steps: int) -> dict[str, object]:
-    """Opening a store with many events; then one append, get and claim in it."""
-    path = os.path.join(folder, f"opening{runs}")
+def unsynced(path: str) -> AbstractAsyncContextManager[FileStorageBackend]:
+    """A store that is only being filled."""
     store = FileStorageBackend(path)
-    store._disk.sync = lambda fd: None  # type: ignore[method-assign]  # only the filling
-    async with store:
+    store._disk.sync = lambda fd: None  # type: ignore[method-assign]
+    return store
+
+
+async def fill(path: str, runs: int, steps: int) -> None:
+    async with unsynced(path) as store:
         for begin in range(0, runs, 200):
             appends = [first_append(f"run_{n:020x}", START + n) for n in range(begin, min(runs, begin + 200))]
             await store.commit(appends)
             for _ in range(steps):
                 appends = [step_append(append.record) for append in appends]
                 await store.commit(appends)
+
+
+async def open_and_use(path: str, runs: int) -> dict[str, list[float]]:
+    """What opening costs, and the memory then; what a get, a claim and an append cost."""
+    empty = frame.rss_mib()
     began = time.perf_counter()
     async with FileStorageBackend(path) as store:
-        opened = time.perf_counter() - began
-        gets, claims, commits = [], [], []
-        for n in range(300):
+        taken: dict[str, list[float]] = {"opening": [time.perf_counter() - began]}
+        taken |= {"memory": [frame.rss_mib()], "memory before": [empty], "get": [], "claim": [], "append": []}
+        for n in range(USES):
             began = time.perf_counter()
             await store.get(f"run_{n * 7919 % runs:020x}")
-            gets.append(time.perf_counter() - began)
-            began = time.perf_counter()
+            got = time.perf_counter()
             assert len(await store.claim(owner="bench", now=START + runs, lease=10**9)) == 1
-            claims.append(time.perf_counter() - began)
-            append = first_append(f"new_{n}")
-            began = time.perf_counter()
+            claimed = time.perf_counter()
+            append = first_append(f"new_{os.getpid()}_{n}", START + 10**15)
+            appending = time.perf_counter()
             await store.commit([append])
-            commits.append(time.perf_counter() - began)
-    began = time.perf_counter()
+            taken["append"].append((time.perf_counter() - appending) * 1e6)
+            taken["claim"].append((claimed - got) * 1e6)
+            taken["get"].append((got - began) * 1e6)
+    return taken
+
+
+def growing(folder: str) -> None:
+    """Stores of some ten thousand events and of a million, each opened and used by processes of their own."""
+    sizes = {"small": (400, 12), "full": (20_000, 25)}
+    for name, (runs, steps) in sizes.items():
+        asyncio.run(fill(os.path.join(folder, name), runs, steps))
+    rounds: dict[str, list[dict[str, list[float]]]] = {"small": [], "full": []}
+    for _ in range(ROUNDS):
+        for name, (runs, _) in sizes.items():
+            command = [sys.executable, __file__, "--open", os.path.join(folder, name), "--runs", str(runs)]
+            rounds[name].append(json.loads(subprocess.run(command, check=True, capture_output=True).stdout))
+    events = "1,020,000 events"
+    frame.show(f"opening of {events}", [taken["opening"][0] for taken in rounds["full"]], "s", bar=Bar(6, 1),
+               store="file", durable=READS)  # fmt: skip
+    frame.show(f"memory of a process that opened {events}", [taken["memory"][0] for taken in rounds["full"]],
+               "MiB", bar=Bar(6, 300), store="file",
+               before=statistics.median(taken["memory before"][0] for taken in rounds["full"]))  # fmt: skip
+    for what in ("append", "claim", "get"):
+        small, full = ([statistics.median(taken[what]) for taken in rounds[name]] for name in sizes)
+        frame.show(f"{what} among {events}", full, "µs", bar=Bar(6, 1.2, over_floor=True), floor=small,
+                   store="file", durable=READS if what == "get" else SYNCED,
+                   floor_is="the same among 10,000 events")  # fmt: skip
+
+
+def rebuilding(folder: str) -> None:
+    """The index, which is only a cache, made anew from the journal of a million events."""
+
+    async def opening(path: str) -> float:
+        began = time.perf_counter()
+        async with FileStorageBackend(path):
+            return time.perf_counter() - began
+
+    path = os.path.join(folder, "full")
     for name in os.listdir(path):
         if name.startswith("index"):
             os.unlink(os.path.join(path, name))
-    async with FileStorageBackend(path) as store:
-        rebuilt = time.perf_counter() - began
-    return {
-        "what": f"a store of {runs * (2 * steps + 1)} events", "open_ms": round(opened * 1e3, 1),
-        "get_us": round(statistics.median(gets) * 1e6), "claim_us": round(statistics.median(claims) * 1e6),
-        "append_us": round(statistics.median(commits) * 1e6), "rebuild_s": round(rebuilt, 1),
-    }  # fmt: skip
+    frame.show("opening of 1,020,000 events without the index", asyncio.run(opening(path)), "s", store="file")
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else ".") as folder:
-        for bench in (
-            sequential(folder),
-            batches(folder),
-            reading(folder, 10_000),
-            reading(folder, 100_000),
-            opening(folder, 1000, 5),
-            opening(folder, 20_000, 25),
-        ):
-            print(json.dumps(asyncio.run(bench)), flush=True)
+    options = frame.parser(__doc__)
+    options.add_argument("--open", help="open and use that store only, and say what it cost")
+    options.add_argument("--runs", type=int, help="in that store")
+    with frame.kept(options) as given:
+        if given.open:
+            print(json.dumps(asyncio.run(open_and_use(given.open, given.runs))))
+            return
+        with frame.folder() as folder:
+            asyncio.run(sequential(folder))
+            asyncio.run(batches(folder))
+            for steps in (10_000, 100_000):
+                asyncio.run(reading(folder, steps))
+            growing(folder)
+            rebuilding(folder)
 
 
 if __name__ == "__main__":

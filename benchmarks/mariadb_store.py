@@ -11,10 +11,14 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import asyncmy
-from sql_stores import BODY, Bare, arguments, run
+import frame
+from frame import SYNCED
+from sql_stores import BODY, Bare, Bars, options, run
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from servers import serve
+
+BARS = Bars("mariadb", SYNCED, step=3, rate=6_000)
 
 
 class Mariadb(Bare):
@@ -81,6 +85,10 @@ class Mariadb(Bare):
                 if not await cursor.nextset():
                     return rows
 
+    async def version(self) -> str:
+        ((version,),) = await self.fetch("SELECT VERSION()")
+        return str(version)
+
     async def size(self) -> int:
         sizes = "SELECT SUM(file_size) FROM information_schema.innodb_sys_tablespaces WHERE name IN (%s, %s)"
         database = self.url.path.strip("/")
@@ -89,12 +97,12 @@ class Mariadb(Bare):
 
 
 def main() -> None:
-    given = arguments(__doc__ or "")
-    if given.url:
-        run(Mariadb(given.url), given.url, given, step_bar=3, rate_aim=6_000)
-        return
-    with serve("mariadb", options=("--innodb-buffer-pool-size=512M",)) as server:
-        run(Mariadb(server.url), server.url, given, step_bar=3, rate_aim=6_000)
+    with frame.kept(options(__doc__)) as given:
+        if given.url:
+            run(Mariadb(given.url), given.url, given.sleeping, BARS)
+            return
+        with serve("mariadb", options=("--innodb-buffer-pool-size=512M",)) as server:
+            run(Mariadb(server.url), server.url, given.sleeping, BARS)
 
 
 if __name__ == "__main__":

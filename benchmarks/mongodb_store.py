@@ -1,14 +1,12 @@
 """What the MongoDB store costs beside its bare driver: `python benchmarks/mongodb_store.py [--sleeping N]`.
 
-Runs on servers that it starts itself, alone and as a replica set, with both drivers. Each figure of ours
-stands beside the floor taken in the same run, turn by turn: the driver alone, with one update of a run's
-document for each append, which sets the head and pushes the two events. One JSON object a line; where there
-is a bar, whether it was met. See `sql_stores.py` for the parts that all servers share.
+Runs on servers that it starts itself, alone and as a replica set. Each figure of ours stands beside the
+floor taken in the same run, turn by turn: the driver alone, with one update of a run's document for each
+append, which sets the head and pushes the two events. See `sql_stores.py` for what all servers share.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import statistics
 import sys
@@ -18,12 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import sql_stores
+import frame
 from bson.binary import Binary
 from file_store import START, first_append, step_append
+from frame import ROUNDS, SYNCED, by_rounds
 from pymongo import UpdateOne
-from sql_stores import BODY, EVENTS, FAR, Rows, Runs, beside, in_turns, sequence, show, show_growth, verdict
-from step import at_once
+from sql_stores import BODY, EVENTS, FAR, Bars, Runs, compare, in_turns, many_at_once, one_by_one
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from pyworkflow_core.storage import StorageBackend
@@ -70,6 +68,9 @@ class Bare:
         await self.runs.update_many(names, lease, hint="_id_")
         return len(found)
 
+    async def version(self) -> str:
+        return str((await self.heads.database.client.server_info())["version"])
+
     async def get(self, run_id: str) -> Any:
         return await self.runs.find_one({"_id": run_id}, {"record": 1})
 
@@ -84,26 +85,7 @@ class Bare:
             await self.runs.insert_many(many, ordered=False)
 
 
-async def writing(store: StorageBackend, bare: Any) -> None:
-    """Appends and steps, one by one and many at once."""
-    for each in (sql_stores.GAPS, sql_stores.FLOORS, sql_stores.MARKS, sql_stores.BARE):
-        each.clear()  # type: ignore[attr-defined]
-    await in_turns(100, Runs(store, 1).step, Rows(bare, 1).step)  # nobody's first commands count
-    await sequence(store, bare, STEP_BAR)
-    lone, floor = await in_turns(1000, Runs(store, 1).step, Rows(bare, 1).step)
-    # Means, too: every fourth or fifth append of ours also copies a tail.
-    mean = statistics.mean(lone) / statistics.mean(floor)
-    show("lone append", **beside(lone, floor), ratio_of_means=mean,
-         **verdict(beside(lone, floor)["ratio"], STEP_BAR))  # fmt: skip
-    rate = await at_once(store, 200, 10)
-    show("200 runs of 10 steps", steps_per_s=round(rate), **verdict(rate, RATE_AIM, least=True))
-    many, floor = await in_turns(200, Runs(store, 64).step, Rows(bare, 64).step)
-    ours, theirs = (64e6 / statistics.mean(times) for times in (many, floor))
-    show("commits of 64", appends_per_s=round(ours), floor_appends_per_s=round(theirs), ratio=ours / theirs,
-         **verdict(ours / theirs, 0.5, least=True))  # fmt: skip
-
-
-async def growth(small: StorageBackend, full: StorageBackend, sleeping: int) -> None:
+async def growth(small: StorageBackend, full: StorageBackend, bars: Bars, sleeping: int) -> None:
     """The same work in a store of some ten thousand events and in one with a million, turn by turn."""
     each, bares = max(1, EVENTS // sleeping), {store: Bare(store) for store in (small, full)}
     for store, count in ((small, 1000), (full, sleeping)):
@@ -112,31 +94,7 @@ async def growth(small: StorageBackend, full: StorageBackend, sleeping: int) -> 
         await bares[store].fill("sleeper", count, "sleeping", tail=[event] * each, head=each)
         await bares[store].fill("due", DUE, "due", queue="ours")
     await bares[full].fill("floor", DUE, "due", queue="floor")
-    show("now a store is full", runs=sleeping, events=sleeping * each)
-
-    def claimer(store: StorageBackend) -> Callable[[int], Awaitable[None]]:
-        async def claim(n: int) -> None:
-            found = await store.claim(owner="b", now=START + n, lease=10**12, limit=50, queues=["ours"])
-            assert len(found) == 50
-
-        return claim
-
-    turns = DUE // 50
-    a, b, floor = await in_turns(turns, claimer(full), claimer(small), lambda n: bares[full].claim(START + n))
-    rate = 50e6 / statistics.median(a)
-    show("claims of 50", **beside(a, floor), runs_per_s=round(rate), **verdict(rate, 5000, least=True))
-    show_growth("claim", a, b)
-    await in_turns(50, Runs(full, 1).step, Runs(small, 1).step)
-    a, b = await in_turns(1000, Runs(full, 1).step, Runs(small, 1).step)
-    show_growth("append", a, b)
-    a, b, floor = await in_turns(
-        500,
-        lambda n: full.get(f"sleeper_{n * 7919 % sleeping}"),
-        lambda n: small.get(f"sleeper_{n * 7919 % 1000}"),
-        lambda n: bares[full].get(f"sleeper_{n * 7919 % sleeping}"),
-    )
-    show("get", **beside(a, floor))
-    show_growth("get", a, b)
+    await compare(small, full, bares[full], bars, sleeping, DUE)
 
 
 async def drivers(url: str) -> None:
@@ -158,8 +116,7 @@ async def drivers(url: str) -> None:
         show_drivers("get", await in_turns(500, *[partial(get, store) for store in stores]))
         together = [partial(at_once_gets, store) for store in stores]
         show_drivers("64 gets at once", await in_turns(50, *together))
-        processor = [await cpu_of(partial(get, store), 500) for store in stores]
-        show("processor time of a get", **dict(zip(DRIVERS, processor, strict=True)))
+        show_drivers("processor time of a get", [await cpu_of(partial(get, store)) for store in stores])
         for store in stores:
             await store.drop()
 
@@ -176,48 +133,58 @@ async def at_once_gets(store: StorageBackend, n: int) -> None:
     await asyncio.gather(*[get(store, n) for _ in range(64)])
 
 
-async def cpu_of(work: Callable[[int], Awaitable[None]], times: int) -> float:
-    """Microseconds of this process, all of its threads included."""
-    began = time.process_time()
-    for n in range(times):
-        await work(n)
-    return (time.process_time() - began) / times * 1e6
+async def cpu_of(work: Callable[[int], Awaitable[None]], times: int = 100) -> list[float]:
+    """Microseconds of this process, all of its threads included, one a round."""
+    taken = []
+    for _ in range(ROUNDS):
+        began = time.process_time()
+        for n in range(times):
+            await work(n)
+        taken.append((time.process_time() - began) / times * 1e6)
+    return taken
 
 
 def show_drivers(what: str, taken: list[list[float]]) -> None:
-    middle = [statistics.median(each) for each in taken]
+    """Motor's figure, with PyMongo's as its floor."""
+    pymongo, motor = taken
     worst = {
         f"{driver}_p99": statistics.quantiles(each, n=100)[-1]
         for driver, each in zip(DRIVERS, taken, strict=True)
     }
-    show(what, **dict(zip(DRIVERS, middle, strict=True)), **worst, motor_over_pymongo=middle[1] / middle[0])
+    frame.show(f"{what} by Motor", by_rounds(motor), "µs", floor=by_rounds(pymongo), store="mongodb",
+               floor_is="PyMongo's own asynchronous client", **worst)  # fmt: skip
 
 
-async def measure(kind: str, url: str, driver: str, sleeping: int) -> None:
-    """Print everything of one server and one driver."""
-    show("now", server=kind, driver=driver)
+async def measure(url: str, bars: Bars, driver: str, sleeping: int) -> None:
+    """Show everything of one server and one driver."""
     namespaces = [f"{url}&driver={driver}&namespace=bench{end}" for end in ("", "_full")]
     async with MongoStorageBackend(namespaces[0]) as small, MongoStorageBackend(namespaces[1]) as full:
+        bare = Bare(small)
+        frame.note_server("mongodb", await bare.version())
         try:
-            await writing(small, Bare(small))
+            await one_by_one(small, bare, bars)
+            await many_at_once(small, bare, bars)
             if sleeping:
-                await growth(small, full, sleeping)
+                await growth(small, full, bars, sleeping)
         finally:
-            await Bare(small).heads.drop()
+            await bare.heads.drop()
             for store in (small, full):
                 await store.drop()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--sleeping", type=int, default=200_000, help="runs that sleep meanwhile")
-    given = parser.parse_args()
-    for kind in ("mongodb", "mongodb-replica"):
-        with serve(kind) as server:
-            asyncio.run(drivers(server.url))
-            for driver in DRIVERS:
-                alone = (kind, driver) == ("mongodb", "pymongo")
-                asyncio.run(measure(kind, server.url, driver, given.sleeping if alone else 0))
+    options = frame.parser(__doc__)
+    options.add_argument("--sleeping", type=int, default=200_000, help="runs that sleep meanwhile")
+    options.add_argument("--motor", action="store_true", help="also by Motor, and both side by side")
+    with frame.kept(options) as given:
+        for kind, store in (("mongodb", "mongodb"), ("mongodb-replica", "mongodb, replica set of one")):
+            bars = Bars(store, SYNCED, STEP_BAR, RATE_AIM)
+            with serve(kind) as server:
+                asyncio.run(measure(server.url, bars, "pymongo", given.sleeping if kind == store else 0))
+                if given.motor:
+                    by_motor = Bars(f"{store}, Motor", SYNCED, STEP_BAR, RATE_AIM)
+                    asyncio.run(measure(server.url, by_motor, "motor", 0))
+                    asyncio.run(drivers(server.url))
 
 
 if __name__ == "__main__":

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-from sql_stores import BODY, NAMESPACE, Bare, arguments, run
+import frame
+from frame import SYNCED
+from sql_stores import BODY, NAMESPACE, Bare, Bars, options, run
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from servers import serve
 
+BARS = Bars("postgresql", SYNCED, step=2, rate=12_500)
 APPEND = """
 WITH heads AS (
     UPDATE floor_runs r SET head = a.head FROM unnest($1::text[], $2::bigint[]) a(run_id, head)
@@ -74,6 +77,9 @@ class Postgresql(Bare):
         found: list[Any] = await self.driver.fetch(sql, *values)
         return found
 
+    async def version(self) -> str:
+        return str(await self.driver.fetchval("SHOW server_version"))
+
     async def size(self) -> int:
         runs, events = self.names()
         sizes = f"SELECT pg_total_relation_size('{runs}') + pg_total_relation_size('{events}')"
@@ -85,12 +91,12 @@ class Postgresql(Bare):
 
 
 def main() -> None:
-    given = arguments(__doc__ or "")
-    if given.url:
-        run(Postgresql(given.url), given.url, given, step_bar=2, rate_aim=12_500)
-        return
-    with serve("postgresql") as server:
-        run(Postgresql(server.url), server.url, given, step_bar=2, rate_aim=12_500)
+    with frame.kept(options(__doc__)) as given:
+        if given.url:
+            run(Postgresql(given.url), given.url, given.sleeping, BARS)
+            return
+        with serve("postgresql") as server:
+            run(Postgresql(server.url), server.url, given.sleeping, BARS)
 
 
 if __name__ == "__main__":

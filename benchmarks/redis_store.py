@@ -1,35 +1,37 @@
-"""What the Redis store costs beside bare Redis: `python benchmarks/redis_store.py [sleeping runs] [URL]`.
+"""What the Redis store costs beside bare Redis (bars 2, 3, 4, 6, 9): `python benchmarks/redis_store.py`.
 
-Each figure of ours is printed with the floor taken in the same run: redis-py's asyncio client running
+Each figure of ours is shown with the floor taken in the same run: redis-py's asyncio client running
 one script that compares the length of a run's list, appends to it and writes the run's row, as any such
-store must. Without a URL it starts a server of its own, once syncing every second and once each write.
-Prints one JSON object a line.
+store must. Without the URL of one it starts a server of its own, once syncing every second and once each write.
+See `sql_stores.py` for what all servers share.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import statistics
 import sys
-import time
-from collections.abc import Awaitable, Iterator
 from pathlib import Path
 from typing import Any
 
+import frame
 from file_store import START, first_append, step_append
+from frame import SYNCED
+from msgspec import Raw
 from redis.asyncio import Redis
-from step import at_once, charges, in_sequence
+from sql_stores import EVENTS, FAR, Bars, compare, many_at_once, one_by_one
 
-from pyworkflow import start
-from pyworkflow_core.storage import Append
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from pyworkflow_core.events import Event, encode_body
+from pyworkflow_core.payloads import StepCompleted, WorkflowStarted
+from pyworkflow_core.record import evolve
+from pyworkflow_core.storage import Append, StorageBackend
 from pyworkflow_redis import RedisStorageBackend
 from pyworkflow_redis.rows import encode_event, encode_row
+from servers import serve
 
-ONE = """if redis.call('LLEN', KEYS[1]) ~= tonumber(ARGV[1]) then return -1 end
-redis.call('SET', KEYS[2], ARGV[2])
-return redis.call('RPUSH', KEYS[1], unpack(ARGV, 3))"""
-MANY = """local p = 1
+EVERYSEC = "synced within a second after it is acknowledged"
+DUE = 5000
+APPEND = """local p = 1
 for k = 1, #KEYS, 2 do
   if redis.call('LLEN', KEYS[k]) ~= tonumber(ARGV[p]) then return -1 end
   redis.call('SET', KEYS[k + 1], ARGV[p + 1])
@@ -37,144 +39,108 @@ for k = 1, #KEYS, 2 do
   p = p + 4
 end
 return 1"""
+CLAIM = """local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, 50)
+local rows = {}
+for n, run in ipairs(due) do
+  rows[n] = redis.call('GET', KEYS[2])
+  redis.call('SET', KEYS[3] .. run, ARGV[2])
+  redis.call('ZADD', KEYS[1], ARGV[2], run)
+end
+return rows"""
 
 
-def show(what: str, **figures: Any) -> None:
-    print(json.dumps({"what": what, **figures}), flush=True)
+class Bare:
+    """The client alone."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        append = step_append(first_append("f_sequence").record)
+        self.row, self.events = encode_row(append.record), list(map(encode_event, append.events))
+
+    async def open(self) -> None:
+        self.scripts = [await self.client.script_load(script) for script in (APPEND, CLAIM)]
+        await self.client.set("floor:row", self.row)
+        await self.client.zadd("floor:due", {f"run_{n:020x}": START for n in range(DUE)})
+
+    async def close(self) -> None:
+        names = [name async for name in self.client.scan_iter(match="floor:*", count=1000)]
+        await self.client.delete(*names)
+
+    async def append(self, heads: dict[str, int]) -> None:
+        keys = [key for run_id in heads for key in (f"floor:log:{run_id}", f"floor:row:{run_id}")]
+        words = [word for head in heads.values() for word in (head - 1, self.row, *self.events)]
+        assert await self.client.evalsha(self.scripts[0], len(keys), *keys, *words) == 1
+
+    async def claim(self, now: int) -> int:
+        keys = ("floor:due", "floor:row", "floor:lease:")
+        return len(await self.client.evalsha(self.scripts[1], 3, *keys, now, now + 10**12))
+
+    async def get(self, run_id: str) -> Any:
+        return await self.client.get("floor:row")
+
+    async def version(self) -> str:
+        return str((await self.client.info("server"))["redis_version"])
 
 
-async def timed(call: Awaitable[Any]) -> tuple[float, Any]:
-    began = time.perf_counter()
-    answer = await call
-    return time.perf_counter() - began, answer
+def waiting(run_id: str, wake_at: int, queue: str, events: int) -> Append:
+    """A run that sleeps, and has a few events."""
+    started = WorkflowStarted("order", args=Raw(b'[["ORD-123"],{}]'), wake_at=wake_at, queue=queue)
+    done = encode_body(StepCompleted("charge", ordinal=1, result=Raw(b'{"ok":true}')), START)
+    bodies = [encode_body(started, START), *[done] * (events - 1)]
+    made = tuple(Event(run_id, n, f"{n:016x}", body) for n, body in enumerate(bodies, 1))
+    return Append(run_id, "0123456789ab", 0, made, evolve(None, made, incarnation="0123456789ab"))
 
 
-def both(ours: list[float], floors: list[float], each: int) -> dict[str, float]:
-    a, b = statistics.median(ours), statistics.median(floors)
-    return {
-        "us": round(a / each * 1e6, 1), "per_second": round(each / a), "floor_us": round(b / each * 1e6, 1),
-        "floor_per_second": round(each / b), "ratio": round(a / b, 2),
-    }  # fmt: skip
+async def fill(store: StorageBackend, prefix: str, count: int, *, due: int, queue: str, events: int) -> None:
+    for begin in range(0, count, 250):
+        names = [f"{prefix}_{n}" for n in range(begin, min(count, begin + 250))]
+        await store.commit([waiting(name, due, queue, events) for name in names])
 
 
-async def lone(store: RedisStorageBackend, client: Any, sync: str, steps: int = 1000) -> float:
-    """Appends of one run, one after the other, turn by turn with the floor, which is returned."""
-    digest = await client.script_load(ONE)
-    append = first_append("run_0123456789abcdef0123")
-    await store.commit([append])
-    await client.rpush("floor:log", "x")
-    ours, floors = [], []
-    for _ in range(steps):
-        append = step_append(append.record)
-        ours.append((await timed(store.commit([append])))[0])
-        words = (append.expected, encode_row(append.record), *map(encode_event, append.events))
-        taken, answer = await timed(client.evalsha(digest, 2, "floor:log", "floor:row", *words))
-        assert answer > 0
-        floors.append(taken)
-    growth = statistics.median(ours[-100:]) / statistics.median(ours[:100])
-    figures = both(ours, floors, 1)
-    show(f"lone append, {sync}", **figures, last_100_over_first_100=round(growth, 2))
-    return figures["floor_us"]
+async def growth(small: StorageBackend, full: StorageBackend, bare: Bare, bars: Bars, sleeping: int) -> None:
+    """The same work in a store of some ten thousand events and in one with a million, turn by turn."""
+    before = (await bare.client.info("memory"))["used_memory"]
+    each = max(1, EVENTS // sleeping)
+    for store, count in ((full, sleeping), (small, 1000)):
+        await fill(store, "sleeper", count, due=FAR, queue="default", events=each)
+        if store is full:
+            used = (await bare.client.info("memory"))["used_memory"] - before
+            frame.show(f"memory of a sleeping run with {each} events", used / sleeping, "bytes",
+                       store=bars.store)  # fmt: skip
+        await fill(store, "due", DUE, due=START, queue="ours", events=1)
+    while (await bare.client.info("persistence"))["aof_rewrite_in_progress"]:
+        await asyncio.sleep(0.1)  # its process takes the server's memory apart
+    await compare(small, full, bare, bars, sleeping, DUE)
 
 
-async def batches(
-    store: RedisStorageBackend, client: Any, sync: str, size: int = 64, rounds: int = 200
-) -> None:
-    """Commits of `size` appends of two events."""
-    digest = await client.script_load(MANY)
-    appends = [first_append(f"run_{n:020x}") for n in range(size)]
-    await store.commit(appends)
-    for n in range(size):
-        await client.rpush(f"floor:log{n}", "x")
-    keys = [key for n in range(size) for key in (f"floor:log{n}", f"floor:row{n}")]
-    ours, floors = [], []
-    for _ in range(rounds):
-        appends = [step_append(append.record) for append in appends]
-        ours.append((await timed(store.commit(appends)))[0])
-        words = [
-            word
-            for append in appends
-            for word in (append.expected, encode_row(append.record), *map(encode_event, append.events))
-        ]
-        taken, answer = await timed(client.evalsha(digest, len(keys), *keys, *words))
-        assert answer > 0
-        floors.append(taken)
-    show(f"commits of {size} appends, {sync}", **both(ours, floors, size))
-
-
-async def steps(store: RedisStorageBackend, sync: str, floor: float) -> None:
-    """Whole steps, engine included, over the floor of a lone append."""
-    await in_sequence(store, 100)
-    us, growth = await in_sequence(store, 1000)
-    show(f"step, {sync}", us=round(us, 1), ratio=round(us / floor, 2), growth=round(growth, 2))
-    await start(charges, 1, storage=store)
-    show(f"200 runs of 10 steps, {sync}", steps_per_second=round(await at_once(store, 200, 10)))
-
-
-async def sleeping(store: RedisStorageBackend, client: Any, runs: int) -> None:
-    """Many runs that sleep, and what append, get and claim cost with few of them and with all."""
-    kept: list[Append] = []
-    before = (await client.info("memory"))["used_memory"]
-    for count in (min(runs, 10_000) // 2, runs):
-        filled = len(kept)
-        for begin in range(filled, count, 500):
-            batch = [
-                first_append(f"run_{n:022x}", START + 10**12 + n)
-                for n in range(begin, min(begin + 500, count))
-            ]
-            await store.commit(batch)
-            kept += batch
-        while (await client.info("persistence"))["aof_rewrite_in_progress"]:
-            await asyncio.sleep(0.1)  # its process takes the server's memory apart
-        used = (await client.info("memory"))["used_memory"] - before
-        floor = await repeat(client.get("floor:row") for _ in range(300))
-        gets = await repeat(store.get(kept[n * 7919 % count].run_id) for n in range(300))
-        appends = [first_append(f"new_{count}_{n}") for n in range(300)]
-        commits = await repeat(store.commit([append]) for append in appends)
-        for append in appends:
-            await store.delete(append.run_id, expected=1)
-        polls = await repeat(store.claim(owner="w", now=START, lease=10**9, limit=50) for _ in range(300))
-        claims = []
-        for turn in range(50):
-            now, lease = START + 10**12 + count + turn, 10**14
-            taken, claimed = await timed(store.claim(owner="w", now=now, lease=lease, limit=50))
-            claims.append(taken)
-            for claim in claimed:
-                await store.release(claim)
-        show(
-            f"{count} sleeping runs", bytes_a_run=round(used / count), bare_get_us=floor, get_us=gets,
-            create_us=commits, empty_claim_us=polls, claims_per_second=round(50 / statistics.median(claims)),
-        )  # fmt: skip
-
-
-async def repeat(calls: Iterator[Awaitable[Any]]) -> float:
-    """The median in microseconds."""
-    taken = [(await timed(call))[0] for call in calls]
-    return round(statistics.median(taken) * 1e6, 1)
-
-
-async def measure(url: str, sync: str, runs: int) -> None:
-    async with Redis.from_url(url) as client, RedisStorageBackend(url, namespace="benchmark") as store:
-        floor = await lone(store, client, sync)
-        await batches(store, client, sync)
-        await steps(store, sync, floor)
-        if runs:
-            await sleeping(store, client, runs)
-        await store.drop()
-        await client.delete(*[key async for key in client.scan_iter(match="floor:*")])
+async def measure(url: str, bars: Bars, sleeping: int) -> None:
+    stores = [RedisStorageBackend(url, namespace=f"benchmark{end}") for end in ("", "-full")]
+    async with Redis.from_url(url) as client, stores[0] as small, stores[1] as full:
+        bare = Bare(client)
+        await bare.open()
+        frame.note_server("redis", await bare.version())
+        await one_by_one(small, bare, bars)
+        await many_at_once(small, bare, bars)
+        if sleeping:
+            await growth(small, full, bare, bars, sleeping)
+        for store in stores:
+            await store.drop()
+        await bare.close()
 
 
 def main() -> None:
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    if len(sys.argv) > 2:
-        asyncio.run(measure(sys.argv[2], "as the server is set", runs))
-        return
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-    from servers import serve
-
-    for sync in ("everysec", "always"):
-        with serve("redis", options=("--appendfsync", sync)) as server:
-            asyncio.run(measure(server.url, sync, runs if sync == "everysec" else 0))
+    options = frame.parser(__doc__)
+    options.add_argument("url", nargs="?", help="of a server of your own")
+    options.add_argument("--sleeping", type=int, default=200_000, help="runs that sleep meanwhile")
+    with frame.kept(options) as given:
+        if given.url:
+            bars = Bars("redis", "as the server is set", 2, 12_500)
+            asyncio.run(measure(given.url, bars, given.sleeping))
+            return
+        for sync, durable in (("everysec", EVERYSEC), ("always", SYNCED)):
+            bars = Bars(f"redis, {sync}", durable, 2, 12_500)
+            with serve("redis", options=("--appendfsync", sync)) as server:
+                asyncio.run(measure(server.url, bars, given.sleeping if sync == "everysec" else 0))
 
 
 if __name__ == "__main__":

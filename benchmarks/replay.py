@@ -1,22 +1,19 @@
-"""Replay of completed steps from the file store: `python benchmarks/replay.py [steps]`.
+"""Replay of completed steps from the file store (bar 1): `python benchmarks/replay.py [steps …]`.
 
 A run of N steps is written to a file store and then replayed by the same calls that `resume`
 makes: read the log, check each line, decode the events, compare the arguments, run the code.
-The floor is the decoding of the same two events a step into typed structs. One JSON object a
-line; microseconds a step, medians of several rounds.
+The floor is the decoding of the same two events a step into typed structs.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import statistics
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import frame
+from frame import READS, ROUNDS, Bar
 from msgspec import Raw
 
 from pyworkflow import FileStorageBackend, step
@@ -27,7 +24,6 @@ from pyworkflow_core.record import evolve
 from pyworkflow_core.replay import Machine
 from pyworkflow_core.storage import Append
 
-ROUNDS = 5
 START = 1_763_820_000_000_000
 RUN = "run_0123456789abcdef0123"
 
@@ -104,28 +100,30 @@ async def replay(store: FileStorageBackend, steps: int, width: int) -> tuple[flo
     return ended - began, decoded - read
 
 
-async def measure(steps: int, width: int) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
+async def measure(steps: int, width: int) -> float:
+    """Show what a step costs, and return it."""
+    with frame.folder() as folder:
         async with FileStorageBackend(folder) as store:
             store._disk.sync = lambda fd: None  # type: ignore[method-assign] # what is read is measured
             await write(store, history(steps, width))
             rounds = [await replay(store, steps, width) for _ in range(ROUNDS)]
-    us, floor = (statistics.median(r[i] for r in rounds) / steps * 1e6 for i in (0, 1))
-    return {
-        "what": "replay of a step, in sequence" if width == 1 else f"replay of a step, in gathers of {width}",
-        "steps": steps,
-        "us": round(us, 2),
-        "aim_us": 3 if width == 1 else 5,
-        "decode_us": round(floor, 2),
-        "ratio": round(us / floor, 2),
-    }
+    ours, floor = ([taken[i] / steps * 1e6 for taken in rounds] for i in (0, 1))
+    way = "in sequence" if width == 1 else f"in gathers of {width}"
+    what, bar = f"replay of a completed step, {way}, {steps:,} steps", Bar(1, 3 if width == 1 else 5)
+    figure = frame.show(what, ours, "µs", bar=bar, floor=floor, store="file", durable=READS)
+    return float(figure["median"])
 
 
 def main() -> None:
-    sizes = [int(arg) for arg in sys.argv[1:]] or [10_000, 100_000]
-    for steps in sizes:
+    options = frame.parser(__doc__)
+    options.add_argument("steps", type=int, nargs="*", help="of the runs")
+    with frame.kept(options) as given:
         for width in (1, 100):
-            print(json.dumps(asyncio.run(measure(steps, width))), flush=True)
+            costs = {steps: asyncio.run(measure(steps, width)) for steps in given.steps or [10_000, 100_000]}
+            least, most = min(costs), max(costs)
+            if least < most:
+                frame.show(f"{most:,} steps over {least:,}, width {width}", costs[most] / costs[least], "x",
+                           bar=Bar(1, 1.2), store="file")  # fmt: skip
 
 
 if __name__ == "__main__":

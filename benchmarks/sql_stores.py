@@ -1,9 +1,8 @@
-"""What is measured of a SQL store beside its bare driver: see `sqlite_store.py` and its like.
+"""What is measured of a store beside its bare driver (bars 2, 3, 4, 6, 9): see `sqlite_store.py`.
 
 Every figure of ours stands beside the floor taken in the same run: the driver alone, with a
 statement of its own that does the same to the same tables, or, for appends, writes as many
-bytes and a head into two plain tables. One JSON object a line; where there is a bar, whether
-it was met.
+bytes and a head into two plain tables.
 """
 
 from __future__ import annotations
@@ -11,15 +10,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
-import json
-import statistics
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
+import frame
 from file_store import START, first_append, step_append
-from step import at_once
+from frame import READS, ROUNDS, Bar, by_rounds
+from step import EACH, RUNS, at_once
 
 from pyworkflow import start, step, workflow
 from pyworkflow_core.plugins import open_storage
@@ -39,6 +39,23 @@ MARKS: list[float] = []
 BARE: list[Bare] = []
 TURNS = itertools.count()
 NUMBERS = "WITH RECURSIVE t(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM t WHERE n < 999)"
+
+
+@dataclass(frozen=True)
+class Bars:
+    """What is asked of a store.
+
+    Attributes:
+        store: its name.
+        durable: what it promises as it is set up here.
+        step: what a sequential step may cost over the driver's own writing.
+        rate: steps a second of many runs at once.
+    """
+
+    store: str
+    durable: str
+    step: float
+    rate: int
 
 
 class Bare(ABC):
@@ -69,6 +86,10 @@ class Bare(ABC):
     @abstractmethod
     async def fetch(self, sql: str, *values: Any) -> list[Any]:
         """Rows."""
+
+    @abstractmethod
+    async def version(self) -> str:
+        """Of the database."""
 
     @abstractmethod
     async def size(self) -> int:
@@ -123,16 +144,6 @@ class Bare(ABC):
             await self.execute(f"{sql} AND a.n >= {begin} AND a.n < {end}")
 
 
-def show(what: str, **figures: Any) -> None:
-    rounded = {k: round(v, 2) if isinstance(v, float) else v for k, v in figures.items()}
-    print(json.dumps({"what": what, **rounded}), flush=True)
-
-
-def verdict(value: float, bar: float, *, least: bool = False) -> dict[str, Any]:
-    met = value >= bar if least else value <= bar
-    return {"bar": f"{'>=' if least else '<='} {bar}", "verdict": "met" if met else "MISSED"}
-
-
 async def timed(work: Awaitable[Any]) -> float:
     began = time.perf_counter()
     await work
@@ -146,11 +157,6 @@ async def in_turns(times: int, *works: Callable[[int], Awaitable[Any]]) -> list[
         for work, own in zip(works, taken, strict=True):
             own.append(await timed(work(n)))
     return taken
-
-
-def beside(ours: list[float], floor: list[float]) -> dict[str, Any]:
-    a, b = statistics.median(ours), statistics.median(floor)
-    return {"us": a, "floor_us": b, "ratio": a / b}
 
 
 class Runs:
@@ -202,51 +208,67 @@ async def charges_beside(steps: int) -> int:
     return steps
 
 
-async def sequence(store: StorageBackend, bare: Bare, bar: float, steps: int = 1000) -> None:
+async def sequence(store: StorageBackend, bare: Any, bars: Bars, steps: int = 1000) -> None:
     """A workflow of many steps, each beside the driver's own writing of as much."""
+    for each in (BARE, MARKS, GAPS, FLOORS):
+        each.clear()  # type: ignore[attr-defined]
     BARE.append(bare)
     MARKS.append(time.perf_counter())
     await start(charges_beside, steps, storage=store)
-    figures = beside(GAPS[1:], FLOORS[1:])
-    growth = statistics.median(GAPS[-100:]) / statistics.median(GAPS[1:101])
-    floor_growth = statistics.median(FLOORS[-100:]) / statistics.median(FLOORS[1:101])
-    show("sequential step", **figures, growth=growth, floor_growth=floor_growth,
-         **verdict(figures["ratio"], bar))  # fmt: skip
+    bar = Bar(2, bars.step, over_floor=True)
+    frame.show("sequential step", by_rounds(GAPS[1:]), "µs", bar=bar, floor=by_rounds(FLOORS[1:]),
+               store=bars.store, durable=bars.durable)  # fmt: skip
+    frame.show("last 100 steps over the first 100", frame.growth(GAPS[1:]), "x", bar=Bar(2, 1.1, over_floor=True),
+               floor=frame.growth(FLOORS[1:]), store=bars.store)  # fmt: skip
 
 
-async def measure(bare: Bare, url: str, *, step_bar: float, rate_aim: int, sleeping: int) -> None:
-    """Print everything."""
+async def measure(bare: Bare, url: str, bars: Bars, sleeping: int) -> None:
+    """Show everything."""
     namespaces = [f"{url}?namespace={NAMESPACE}{end}" for end in ("", "_full")]
     async with open_storage(namespaces[0]) as small, open_storage(namespaces[1]) as full:
         await bare.open()
         try:
-            await writing(small, bare, step_bar, rate_aim)
-            await growth(small, full, bare, sleeping)
+            frame.note_server(bars.store, await bare.version())
+            await writing(small, bare, bars)
+            await growth(small, full, bare, bars, sleeping)
         finally:
             await bare.close()
             for store in (small, full):
                 await store.drop()  # type: ignore[attr-defined]
 
 
-async def writing(store: StorageBackend, bare: Bare, step_bar: float, rate_aim: int) -> None:
-    """Appends and steps, one by one and many at once."""
+async def one_by_one(store: StorageBackend, bare: Any, bars: Bars) -> None:
+    """Steps and appends."""
     await in_turns(100, Runs(store, 1).step, Rows(bare, 1).step)  # nobody's first statements count
-    await sequence(store, bare, step_bar)
+    await sequence(store, bare, bars)
     lone, floor = await in_turns(1000, Runs(store, 1).step, Rows(bare, 1).step)
-    show("lone append", **beside(lone, floor), **verdict(beside(lone, floor)["ratio"], step_bar))
-    rate = await at_once(store, 200, 10)
-    show("200 runs of 10 steps", steps_per_s=round(rate), **verdict(rate, rate_aim, least=True))
+    frame.show("lone append", by_rounds(lone), "µs", floor=by_rounds(floor), store=bars.store,
+               durable=bars.durable)  # fmt: skip
+
+
+async def many_at_once(store: StorageBackend, bare: Any, bars: Bars, rounds: int = 200) -> None:
+    """Steps and appends of many runs."""
+    rates = [await at_once(store) for _ in range(ROUNDS)]
+    frame.show(f"{RUNS} runs of {EACH} steps", rates, "steps/s", bar=Bar(3, bars.rate, least=True),
+               store=bars.store, durable=bars.durable)  # fmt: skip
+    taken = await in_turns(rounds, Runs(store, 64).step, Rows(bare, 64).step)
+    ours, floor = ([128e6 / middle for middle in by_rounds(times)] for times in taken)
+    frame.show("append in commits of 64", ours, "events/s", bar=Bar(4, 0.5, least=True, over_floor=True),
+               floor=floor, store=bars.store, durable=bars.durable)  # fmt: skip
+
+
+async def writing(store: StorageBackend, bare: Any, bars: Bars) -> None:
+    """Appends and steps, one by one and many at once, and the room that they take."""
+    await one_by_one(store, bare, bars)
     await bare.settle()
     before, rounds = await bare.size(), 200
-    many, floor = await in_turns(rounds, Runs(store, 64).step, Rows(bare, 64).step)
-    ours, theirs = (128e6 / statistics.median(times) for times in (many, floor))
-    show("commits of 64", events_per_s=round(ours), floor_events_per_s=round(theirs), ratio=ours / theirs,
-         **verdict(ours / theirs, 0.5, least=True))  # fmt: skip
+    await many_at_once(store, bare, bars, rounds)
     await bare.settle()
-    show("size", bytes_per_event=round((await bare.size() - before) / (128 * rounds)))
+    events = 128 * rounds + ROUNDS * RUNS * (2 * EACH + 2)
+    frame.show("size", (await bare.size() - before) / events, "bytes/event", store=bars.store)
 
 
-async def growth(small: StorageBackend, full: StorageBackend, bare: Bare, sleeping: int) -> None:
+async def growth(small: StorageBackend, full: StorageBackend, bare: Bare, bars: Bars, sleeping: int) -> None:
     """The same work in a store of some ten thousand events and in one with a million, turn by turn."""
     each, due = max(1, EVENTS // sleeping), 5000
     for store, names, count in ((small, bare.names(), 1000), (full, bare.names("_full"), sleeping)):
@@ -256,7 +278,16 @@ async def growth(small: StorageBackend, full: StorageBackend, bare: Bare, sleepi
         await bare.copy_run(names, "due", due, queue="'ours'", wake_at=str(START))
     await bare.copy_run(bare.names("_full"), "floor", due, queue="'floor'", wake_at=str(START))
     await bare.settle()
-    show("now a store is full", runs=sleeping, events=sleeping * each)
+    await compare(small, full, bare, bars, sleeping, due)
+    a, floor = await in_turns(200, lambda n: full.find(limit=50), lambda n: bare.page())
+    frame.show(f"page of 50 among {sleeping:,} runs", by_rounds(a), "µs", floor=by_rounds(floor),
+               store=bars.store, durable=READS)  # fmt: skip
+
+
+async def compare(
+    small: StorageBackend, full: StorageBackend, bare: Any, bars: Bars, sleeping: int, due: int
+) -> None:
+    """What claims, appends and gets cost in the full store, over the small one and over the driver."""
 
     def claimer(store: StorageBackend) -> Callable[[int], Awaitable[None]]:
         async def claim(n: int) -> None:
@@ -266,12 +297,13 @@ async def growth(small: StorageBackend, full: StorageBackend, bare: Bare, sleepi
         return claim
 
     a, b, floor = await in_turns(due // 50, claimer(full), claimer(small), lambda n: bare.claim(START + n))
-    rate = 50e6 / statistics.median(a)
-    show("claims of 50", **beside(a, floor), runs_per_s=round(rate), **verdict(rate, 5000, least=True))
-    show_growth("claim", a, b)
+    rates, floors = ([50e6 / middle for middle in by_rounds(times)] for times in (a, floor))
+    what, bar = f"claim in batches of 50 among {sleeping:,} sleeping", Bar(9, 5000, least=True)
+    frame.show(what, rates, "runs/s", bar=bar, floor=floors, store=bars.store, durable=bars.durable)
+    show_growth("claim", a, b, bars)
     await in_turns(50, Runs(full, 1).step, Runs(small, 1).step)
     a, b = await in_turns(1000, Runs(full, 1).step, Runs(small, 1).step)
-    show_growth("append", a, b)
+    show_growth("append", a, b, bars)
     gets = (
         lambda n: full.get(f"sleeper_{n * 7919 % sleeping}"),
         lambda n: small.get(f"sleeper_{n * 7919 % 1000}"),
@@ -279,27 +311,25 @@ async def growth(small: StorageBackend, full: StorageBackend, bare: Bare, sleepi
     )
     # The first look at a run is a look at a page that nobody has had in memory for a while. How
     # long that takes is the machine's matter, and no store's.
-    cold, _, cold_floor = await in_turns(500, *gets)
-    show("get, first look", **beside(cold, cold_floor))
-    a, b, floor = await in_turns(500, *gets)
-    show("get", **beside(a, floor))
-    show_growth("get", a, b)
-    a, floor = await in_turns(200, lambda n: full.find(limit=50), lambda n: bare.page())
-    show("page of 50", **beside(a, floor))
+    for what in ("get, first look", "get"):
+        a, b, floor = await in_turns(500, *gets)
+        frame.show(f"{what}, among {sleeping:,} runs", by_rounds(a), "µs", floor=by_rounds(floor),
+                   store=bars.store, durable=READS)  # fmt: skip
+    show_growth("get", a, b, bars)
 
 
-def show_growth(what: str, full: list[float], small: list[float]) -> None:
-    ratio = statistics.median(full) / statistics.median(small)
-    show(f"{what}: full over small", ratio=ratio, **verdict(ratio, 1.2))
+def show_growth(what: str, full: list[float], small: list[float], bars: Bars) -> None:
+    frame.show(f"{what} among 1,000,000 events", by_rounds(full), "µs", bar=Bar(6, 1.2, over_floor=True),
+               floor=by_rounds(small), store=bars.store, durable=READS if what == "get" else bars.durable,
+               floor_is="the same among 10,000 events")  # fmt: skip
 
 
-def arguments(document: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=document.splitlines()[0])
+def options(document: str | None) -> argparse.ArgumentParser:
+    parser = frame.parser(document)
     parser.add_argument("url", nargs="?", help="of a database of your own")
     parser.add_argument("--sleeping", type=int, default=200_000, help="runs that sleep meanwhile")
-    return parser.parse_args()
+    return parser
 
 
-def run(bare: Bare, url: str, given: argparse.Namespace, *, step_bar: float, rate_aim: int) -> None:
-    work = measure(bare, url, step_bar=step_bar, rate_aim=rate_aim, sleeping=given.sleeping)
-    asyncio.run(work)
+def run(bare: Bare, url: str, sleeping: int, bars: Bars) -> None:
+    asyncio.run(measure(bare, url, bars, sleeping))

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import tempfile
 from typing import Any
 
-from sql_stores import BODY, NAMESPACE, Bare, arguments, run
+import frame
+from frame import SYNCED
+from sql_stores import BODY, NAMESPACE, Bare, Bars, run
+
+BARS = Bars("sqlite", SYNCED, step=1.7, rate=20_000)
 
 
 class Sqlite(Bare):
@@ -61,6 +64,9 @@ class Sqlite(Bare):
     async def fetch(self, sql: str, *values: Any) -> list[Any]:
         return self.same.execute(sql, values).fetchall()
 
+    async def version(self) -> str:
+        return sqlite3.sqlite_version
+
     async def size(self) -> int:
         return os.path.getsize(self.path)
 
@@ -69,10 +75,11 @@ class Sqlite(Bare):
 
 
 def main() -> None:
-    given = arguments(__doc__ or "")
-    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_FOLDER")) as folder:
+    parser = frame.parser(__doc__)
+    parser.add_argument("--sleeping", type=int, default=200_000, help="runs that sleep meanwhile")
+    with frame.kept(parser) as given, frame.folder() as folder:
         path = os.path.join(folder, f"{NAMESPACE}.db")
-        run(Sqlite(path), f"sqlite:///{path}", given, step_bar=1.7, rate_aim=20_000)
+        run(Sqlite(path), f"sqlite:///{path}", given.sleeping, BARS)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,25 @@
-"""What a step costs, end to end: `python benchmarks/step.py [steps]`.
+"""What a step costs, end to end (bars 2, 3, 5): `python benchmarks/step.py [--steps N] [--json FILE]`.
 
 A workflow of N small steps, one after the other, on the memory store (no I/O) and on the file
 store beside a bare write and fdatasync of as many bytes; then 200 runs of 10 steps at once.
-One JSON object a line; microseconds a step.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import statistics
-import sys
-import tempfile
 import time
 from itertools import pairwise
 from typing import Any
 
+import frame
+from frame import NOT_DURABLE, ROUNDS, SYNCED, Bar
+
 from pyworkflow import FileStorageBackend, InMemoryStorageBackend, StorageBackend, start, step, workflow
 
 MARKS: list[float] = []
+RUNS, EACH = 200, 10
 
 
 @step
@@ -36,76 +36,68 @@ async def charges(steps: int) -> int:
 
 
 async def in_sequence(storage: StorageBackend, steps: int) -> tuple[float, float]:
-    """Microseconds a step, and what the last tenth costs over the first."""
+    """Microseconds a step, and what the last hundred cost over the first."""
     MARKS.clear()
     await start(charges, steps, storage=storage)
     gaps = [b - a for a, b in pairwise(MARKS)]
-    tenth = len(gaps) // 10
-    growth = statistics.median(gaps[-tenth:]) / statistics.median(gaps[:tenth])
-    return statistics.median(gaps) * 1e6, growth
+    return statistics.median(gaps) * 1e6, frame.growth(gaps)
 
 
-async def at_once(storage: StorageBackend, runs: int, steps: int) -> float:
+async def at_once(storage: StorageBackend, runs: int = RUNS, steps: int = EACH) -> float:
     """Steps a second of many runs together."""
     began = time.perf_counter()
     await asyncio.gather(*[start(charges, steps, storage=storage) for _ in range(runs)])
     return runs * steps / (time.perf_counter() - began)
 
 
-def write_and_sync(folder: str, times: int = 500) -> float:
+def write_and_sync(folder: str, size: int = 300, times: int = 200) -> float:
     """Microseconds of a bare append of a step's bytes."""
     fd = os.open(os.path.join(folder, "floor"), os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     taken = []
     for _ in range(times):
         began = time.perf_counter()
-        os.write(fd, b"x" * 300)
+        os.write(fd, b"x" * size)
         os.fdatasync(fd)
         taken.append(time.perf_counter() - began)
     os.close(fd)
     return statistics.median(taken) * 1e6
 
 
-def show(what: str, **figures: Any) -> None:
-    print(json.dumps({"what": what, **figures}), flush=True)
-
-
-def size_of(folder: str) -> int:
-    return sum(os.path.getsize(os.path.join(folder, name)) for name in os.listdir(folder))
-
-
 async def memory(steps: int) -> None:
     await in_sequence(InMemoryStorageBackend(), 200)
-    us, growth = await in_sequence(InMemoryStorageBackend(), steps)
-    rate = await at_once(InMemoryStorageBackend(), 200, 10)
-    show("step on the memory store", steps=steps, us=round(us, 1), aim_us=30, growth=round(growth, 2))
-    show("200 runs of 10 steps on the memory store", steps_per_second=round(rate))
+    taken = [await in_sequence(InMemoryStorageBackend(), steps) for _ in range(ROUNDS)]
+    frame.show("sequential step", [us for us, _ in taken], "µs", bar=Bar(5, 30), store="memory",
+               durable=NOT_DURABLE, steps=steps)  # fmt: skip
+    frame.show("last 100 steps over the first 100", [grown for _, grown in taken], "x", store="memory")
+    rates = [await at_once(InMemoryStorageBackend()) for _ in range(ROUNDS)]
+    frame.show(f"{RUNS} runs of {EACH} steps", rates, "steps/s", store="memory", durable=NOT_DURABLE)
 
 
 async def file(steps: int) -> None:
-    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_FOLDER")) as folder:
-        async with FileStorageBackend(os.path.join(folder, "a")) as store:
+    ours, grown, floors, rates = [], [], [], []
+    with frame.folder() as folder:
+        for turn in range(ROUNDS):
             before = write_and_sync(folder)
-            us, growth = await in_sequence(store, steps)
-            floor = (before + write_and_sync(folder)) / 2
-        size = size_of(store.base_path) / steps
-        async with FileStorageBackend(os.path.join(folder, "b")) as store:
-            rate = await at_once(store, 200, 10)
-    show(
-        "step on the file store",
-        steps=steps,
-        us=round(us, 1),
-        floor_us=round(floor, 1),
-        ratio=round(us / floor, 2),
-        growth=round(growth, 2),
-        bytes=round(size),
-    )
-    show("200 runs of 10 steps on the file store", steps_per_second=round(rate))
+            async with FileStorageBackend(os.path.join(folder, f"a{turn}")) as store:
+                us, growth = await in_sequence(store, steps)
+            floors.append((before + write_and_sync(folder)) / 2)
+            ours.append(us)
+            grown.append(growth)
+            async with FileStorageBackend(os.path.join(folder, f"b{turn}")) as store:
+                rates.append(await at_once(store))
+    frame.show("sequential step", ours, "µs", bar=Bar(2, 1.5, over_floor=True), floor=floors, store="file",
+               durable=SYNCED, steps=steps)  # fmt: skip
+    frame.show("last 100 steps over the first 100", grown, "x", bar=Bar(2, 1.1), store="file")
+    frame.show(f"{RUNS} runs of {EACH} steps", rates, "steps/s", bar=Bar(3, 20_000, least=True), store="file",
+               durable=SYNCED)  # fmt: skip
 
 
 def main() -> None:
-    steps = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    asyncio.run(memory(steps))
-    asyncio.run(file(steps))
+    options = frame.parser(__doc__)
+    options.add_argument("--steps", type=int, default=1000, help="of the long run")
+    with frame.kept(options) as given:
+        asyncio.run(memory(given.steps))
+        asyncio.run(file(given.steps))
 
 
 if __name__ == "__main__":
