@@ -91,6 +91,12 @@ def show(
     return figure
 
 
+def say_missing(what: str, why: str) -> None:
+    """Say that something could not be measured, so that nobody takes its absence for a result."""
+    FIGURES.append({"bar": None, "what": what, "missing": why})
+    print(json.dumps(FIGURES[-1], ensure_ascii=False), flush=True)
+
+
 def by_rounds(samples: Sequence[float], rounds: int = ROUNDS) -> list[float]:
     """The medians of so many consecutive parts."""
     size = max(1, len(samples) // rounds)

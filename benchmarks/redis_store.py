@@ -2,8 +2,8 @@
 
 Each figure of ours is shown with the floor taken in the same run: redis-py's asyncio client running
 one script that compares the length of a run's list, appends to it and writes the run's row, as any such
-store must. Without the URL of one it starts a server of its own, once syncing every second and once each write.
-See `sql_stores.py` for what all servers share.
+store must. Without the URL of one it starts a server of its own, once syncing every second and once each
+write. See `sql_stores.py` for what all servers share.
 """
 
 from __future__ import annotations
