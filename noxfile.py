@@ -38,12 +38,35 @@ CONFORMANCE = {
     "mongodb-replica": ("mongodb-replica", "{url}"),
     "mongodb-motor": ("mongodb-replica", "{url}&driver=motor"),
 }
+# Each takes less than five minutes.
+BENCHMARKS = (
+    "replay",
+    "step",
+    "file_store",
+    "size",
+    "startup",
+    "sqlite_store",
+    "postgresql_store",
+    "mariadb_store",
+    "redis_store",
+    "mongodb_store",
+)
+# The server with its options, and the URL.
+SCALED: dict[str, tuple[list[str], str]] = {
+    "file": ([], "file:{folder}/scale-file"),
+    "sqlite": ([], "sqlite:///{folder}/scale.db"),
+    "postgresql": (["postgresql"], "{url}"),
+    "mariadb": (["mariadb", "--innodb-buffer-pool-size=512M"], "{url}"),
+    "redis": (["redis", "--appendfsync", "everysec"], "{url}"),
+    "mongodb": (["mongodb"], "{url}"),
+}
 _AT_ONCE = 4
 RULE_TESTS = ("tests/test_house_rules.py", "tests/packaging/test_layers.py", "tests/packaging/test_news.py")
 TYPED_SCRIPTS = (
     "noxfile.py",
     "docs/generate.py",
     "docs/backends_page.py",
+    "docs/performance_page.py",
     "tests/packaging/smoke.py",
     "tests/servers",
 )
@@ -158,15 +181,46 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Run every benchmark, or those whose names are given, and print what they measure."""
-    _install_project(session, "test")
-    scripts = [path for path in sorted(ROOT.glob("benchmarks/*.py")) if "def main" in path.read_text()]
-    if session.posargs:
-        scripts = [path for path in scripts if path.stem in session.posargs]
-    if not scripts:
-        session.warn("there is no such benchmark")
-    for path in scripts:
-        session.run("python", str(path.relative_to(ROOT)))
+    """Measure us and the floors, or those named, and print each verdict; --keep makes the page of it."""
+    _install_project(session, "bench")
+    names = [word for word in session.posargs if word != "--keep"] or list(BENCHMARKS)
+    with tempfile.TemporaryDirectory(prefix="pyworkflow-bench-") as folder:
+        for name in names:
+            session.run("python", f"benchmarks/{name}.py", "--json", f"{folder}/{name}.json")
+        _performance_page(session, folder)
+
+
+@nox.session(name="bench-peers", default=False)
+def bench_peers(session: nox.Session) -> None:
+    """Measure other systems beside us, each in an environment of its own; --keep makes the page of it."""
+    _install_project(session, "bench")
+    words = [word for word in session.posargs if word != "--keep"]
+    environments = session.cache_dir.resolve() / "peers"
+    with tempfile.TemporaryDirectory(prefix="pyworkflow-bench-") as folder:
+        command = ["python", "benchmarks/beside_peers.py", "--environments", str(environments), *words]
+        command += ["--postgresql", "{url}", "--json", f"{folder}/peers.json"]
+        session.run("python", "tests/servers", "postgresql", "--", *command)
+        _performance_page(session, folder)
+
+
+@nox.session(name="bench-scale", default=False)
+def bench_scale(session: nox.Session) -> None:
+    """Measure stores as they grow to a million runs, or those named; --keep makes the page of it."""
+    _install_project(session, "bench")
+    names = [word for word in session.posargs if word in SCALED] or list(SCALED)
+    options = [word for word in session.posargs if word != "--keep" and word not in SCALED]
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=os.environ.get("BENCH_FOLDER")) as folder:
+        for name in names:
+            server, url = SCALED[name]
+            script = ["python", "benchmarks/scale.py", url.replace("{folder}", folder), *options]
+            script += ["--json", f"{folder}/scale-{name}.json"]
+            session.run(*(["python", "tests/servers", *server, "--"] if server else []), *script)
+        _performance_page(session, folder)
+
+
+def _performance_page(session: nox.Session, folder: str) -> None:
+    keep = ["--keep"] if "--keep" in session.posargs else []
+    session.run("python", "docs/performance_page.py", folder, *keep)
 
 
 @nox.session(default=False)

@@ -149,14 +149,16 @@ def show_bars(taken: dict[Key, list[dict[str, Any]]]) -> None:
         of_them = [key for key in of_them if asked == "fastest peer" or key[0] == "temporal"]
         if of_them and ("file", REPLAY) in ours:
             best = min(of_them, key=lambda key: min(peers[key]))
-            compare(f"replay of a step, {asked} over ours", peers[best], ours["file", REPLAY], Bar(1, limit, least=True),
-                    "file", best)  # fmt: skip
+            bar = Bar(1, limit, least=True)
+            compare(
+                f"replay of a step, {asked} over ours", peers[best], ours["file", REPLAY], bar, "file", best
+            )
     for store in ("sqlite", "postgresql"):
         of_them = [key for key in peers if key[1:] == (store, AT_ONCE) and durable(taken[key])]
         if of_them and (store, AT_ONCE) in ours:
             best = max(of_them, key=lambda key: max(peers[key]))
-            compare("many runs at once, ours over the fastest durable peer", ours[store, AT_ONCE], peers[best],
-                    Bar(3, 10, least=True), store, best)  # fmt: skip
+            what, bar = f"{AT_ONCE}, ours over the fastest durable peer", Bar(3, 10, least=True)
+            compare(what, ours[store, AT_ONCE], peers[best], bar, store, best)
 
 
 def durable(figures: list[dict[str, Any]]) -> bool:

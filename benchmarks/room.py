@@ -69,6 +69,7 @@ async def _mongodb(url: str) -> int:
 
     async with AsyncMongoClient(url) as client:
         database = client.get_default_database("pyworkflow")
+        await client.admin.command("fsync")  # what is in memory only has no size yet
         sizes = await database.command("dbStats")
     return int(sizes["totalSize"])
 

@@ -1,7 +1,7 @@
 """The work on this project's stores.
 
-The replayed run has done its steps and waits for an answer: `resume` reads its log, runs all steps from
-it, and leaves it suspended again.
+The replayed run has done its steps, waited for an answer and left memory; the answer has come. The time is
+`resume`: it reads the log, runs all steps from it, takes the answer and records the run's end.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from work import AT_ONCE, EACH, NOT_DURABLE, REPLAY, RUNS, SEQUENCE, STEPS, SYNCED, place, tell
 
-from pyworkflow import hook, open_storage, resume, start, step, workflow
+from pyworkflow import hook, open_storage, resume, resume_hook, start, step, workflow
 
 
 @step
@@ -42,8 +42,9 @@ async def measure(store: str, url: str, durable: str) -> None:
         await start(many, STEPS, storage=storage)
         tell(store, SEQUENCE, time.perf_counter() - began, durable)
         run_id = await start(many_and_wait, STEPS, storage=storage)
+        await resume_hook(f"{run_id}:answer", "yes", storage=storage)
         began = time.perf_counter()
-        await resume(run_id, storage=storage)
+        assert await resume(run_id, storage=storage) == STEPS
         tell(store, REPLAY, time.perf_counter() - began, durable)
         began = time.perf_counter()
         await asyncio.gather(*[start(many, EACH, storage=storage) for _ in range(RUNS)])
