@@ -67,6 +67,7 @@ TYPED_SCRIPTS = (
     "docs/generate.py",
     "docs/backends_page.py",
     "docs/performance_page.py",
+    "docs/performance_plots.py",
     "tests/packaging/smoke.py",
     "tests/servers",
 )

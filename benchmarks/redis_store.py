@@ -105,8 +105,7 @@ async def growth(small: StorageBackend, full: StorageBackend, bare: Bare, bars: 
         await fill(store, "sleeper", count, due=FAR, queue="default", events=each)
         if store is full:
             used = (await bare.client.info("memory"))["used_memory"] - before
-            frame.show(f"memory of a sleeping run with {each} events", used / sleeping, "bytes",
-                       store=bars.store)  # fmt: skip
+            frame.show("size", used / sleeping / each, "bytes/event", store=bars.store, events_a_run=each)
         await fill(store, "due", DUE, due=START, queue="ours", events=1)
     while (await bare.client.info("persistence"))["aof_rewrite_in_progress"]:
         await asyncio.sleep(0.1)  # its process takes the server's memory apart

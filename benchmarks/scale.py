@@ -121,17 +121,18 @@ def opening(url: str) -> tuple[list[float], float]:
 async def measure(url: str, runs: int, time_limit: float) -> None:
     name = urlsplit(url).scheme.replace("mysql", "mariadb")
     first: dict[str, list[float]] = {}
-    there, extra, began, empty = 0, 0, time.monotonic(), await bytes_used(url)
+    there, extra, empty = 0, 0, await bytes_used(url)
     for size in [*(size for size in SIZES if size < runs), runs]:
         async with open_storage(url) as store:
             capabilities = store.capabilities
             filling = time.monotonic()
-            there = await fill(store, there, size, began + time_limit)
+            there = await fill(store, there, size, filling + time_limit)
             if there < size:
                 why = f"filling ended at {there:,} runs: no time or memory left"
                 frame.say_missing(f"{name}, {size:,} runs", why)
                 return
             spent = time.monotonic() - filling
+            time_limit -= spent
             room = (await bytes_used(url) - empty) / (size + extra)
             taken = await costs(store, size)
             extra += TIMES + CLAIMED * CLAIMS

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
@@ -18,8 +19,12 @@ from typing import Any
 EXPLANATION = Path(__file__).parent / "explanation"
 KEPT = EXPLANATION / "performance"
 PAGE = EXPLANATION / "performance.md"
+BEYOND = EXPLANATION / "beyond-one-database.md"
 BEGIN = "<!-- figures: written by docs/performance_page.py from the reports in performance/ -->\n"
 END = "<!-- end of figures -->\n"
+BILLION = "<!-- billion: written by docs/performance_page.py from the reports in performance/ -->\n"
+BILLION_END = "<!-- end of billion -->\n"
+PEAK = 3 * 1_000_000_000 / 86_400  # events a second
 PLOTS = {
     "floors": "a step over the floor of its medium, and many runs at once",
     "peers": "the same work on this and other systems",
@@ -146,6 +151,13 @@ def _middle(figure: Figure) -> str:
     return f"{number(figure['median'])} {figure['unit']}"
 
 
+def busy_load(reports: list[Report]) -> float:
+    """The greatest load before a script on a machine that was not quiet; 0 if all were."""
+    machines = [report["machine"] for report in reports]
+    loads = [at["load_before"] for at in machines if at["load_before"] > BUSY * at["cores"]]
+    return max(loads, default=0.0)
+
+
 def machine_lines(reports: list[Report]) -> Iterator[str]:
     """What the figures were taken on; a line for each machine and day."""
     places: dict[str, list[str]] = {}
@@ -163,9 +175,7 @@ def machine_lines(reports: list[Report]) -> Iterator[str]:
         for name, version in report["machine"][part].items()
     }
     yield f"- Drivers and servers: {', '.join(sorted(versions))}."
-    busy = [r for r in reports if r["machine"]["load_before"] > BUSY * r["machine"]["cores"]]
-    if busy:
-        most = max(report["machine"]["load_before"] for report in busy)
+    if most := busy_load(reports):
         yield (
             f"- **Taken on a busy machine** (load up to {most:g} before a script began): the figures show\n"
             "  what is measured and not what is reached, and no verdict counts. Take them anew as said below."
@@ -196,11 +206,50 @@ def _plot(name: str) -> Iterator[str]:
     yield f"![{PLOTS[name]}](performance/{name}.svg)\n\n[As PNG](performance/{name}.png).\n"
 
 
-def written(page: str, reports: list[Report]) -> str:
-    """The page with these figures; what is written by hand stays."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{figures_part(reports)}\n{END}{after}"
+def billion_table(reports: list[Report]) -> str:
+    """How many databases a billion events a day would take, and how much room."""
+    figures = [figure for report in reports for figure in report["figures"] if "missing" not in figure]
+    rooms = {f["store"]: f["median"] for f in figures if f["what"] == "room of a run with one event"}
+    sizes = {f["store"]: f["median"] for f in figures if f["what"] == "size"}
+    sizes |= {f["store"]: f["median"] / 2 for f in figures if f["what"] == "size of a step in many runs"}
+    rows = []
+    for figure in figures:
+        if figure["bar"] != 4:
+            continue
+        store, rate = figure["store"], figure["median"]
+        room = rooms.get(store.partition(",")[0])
+        row = [store, number(rate), str(math.ceil(PEAK / (rate / 2)))]
+        row += (
+            [f"{number(sizes[store])} bytes", f"{number(sizes[store])} GB"] if store in sizes else ["-", "-"]
+        )
+        rows.append([*row, f"{number(room)} bytes" if room else "-"])
+    heads = (
+        "store",
+        "events/s of one",
+        "databases at the peak",
+        "an event",
+        "room of a day",
+        "a run of one event",
+    )
+    busy = "Measured on a busy machine: less than what is reached.\n" if busy_load(reports) else ""
+    return "\n".join([*table(heads, rows), busy])
+
+
+def written(page: str, begin: str, part: str, end: str) -> str:
+    """The page with this part between its marks; what is written by hand stays."""
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n{part}\n{end}{after}"
+
+
+def pages() -> dict[Path, str]:
+    """The pages as they should be."""
+    reports = read(KEPT)
+    texts = {path: path.read_text(encoding="utf-8") for path in (PAGE, BEYOND)}
+    return {
+        PAGE: written(texts[PAGE], BEGIN, figures_part(reports), END),
+        BEYOND: written(texts[BEYOND], BILLION, billion_table(reports), BILLION_END),
+    }
 
 
 def fingerprint() -> str:
@@ -213,8 +262,7 @@ def fingerprint() -> str:
 
 def stale() -> list[str]:
     """The page and the plots that are not those of the kept reports."""
-    page = PAGE.read_text(encoding="utf-8")
-    wrong = [PAGE.name] if page != written(page, read(KEPT)) else []
+    wrong = [path.name for path, text in pages().items() if path.read_text(encoding="utf-8") != text]
     mark = fingerprint().encode()
     paths = [KEPT / f"{name}.{form}" for name in PLOTS for form in FORMS]
     return wrong + [path.name for path in paths if not path.exists() or mark not in path.read_bytes()]
@@ -224,9 +272,9 @@ def write() -> None:
     """The page's figures and the plots, from the kept reports."""
     import performance_plots
 
-    reports = read(KEPT)
-    PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), reports), encoding="utf-8")
-    performance_plots.draw(reports, KEPT, fingerprint())
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
+    performance_plots.draw(read(KEPT), KEPT, fingerprint())
 
 
 def main(arguments: list[str]) -> int:
