@@ -9,6 +9,7 @@ import matplotlib as mpl
 
 mpl.use("svg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import LogFormatter, NullFormatter
 
 Figure = dict[str, Any]
 WIDTH = 9.0
@@ -39,16 +40,16 @@ def _lines(axes: Any, figures: list[Figure], names: list[str], key: str, spread:
 
 
 def _floors(figures: list[Figure]) -> Any:
-    made, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.6))
+    made, (above, below) = plt.subplots(2, 1, figsize=(WIDTH, 6.4))
     steps = [f for f in figures if f["bar"] == 2 and f["what"] == "sequential step"]
     names = [f"{f['store']} (asked: {f['limit'].removesuffix(' x floor')})" for f in steps]
-    _lines(left, steps, names, "ratio", "ratio_spread")
-    left.axvline(1, color="#555", lw=0.8, ls=":")
-    left.set_title("a sequential step over the bare driver", fontsize=9)
+    _lines(above, steps, names, "ratio", "ratio_spread")
+    above.axvline(1, color="#555", lw=0.8, ls=":")
+    above.set_title("a sequential step over the bare driver", fontsize=9)
     many = [f for f in figures if f["bar"] == 3 and f["unit"] == "steps/s"]
     names = [f"{f['store']} (asked: {f['limit'].removesuffix(' steps/s')})" for f in many]
-    _lines(right, many, names, "median", "spread")
-    right.set_title("200 runs of 10 steps at once, steps/s", fontsize=9)
+    _lines(below, many, names, "median", "spread")
+    below.set_title("200 runs of 10 steps at once, steps/s", fontsize=9)
     return made
 
 
@@ -86,6 +87,9 @@ def _scale(figures: list[Figure]) -> Any:
                 axes.set_ylabel(of_it[0]["unit"], fontsize=8)
         axes.set_xscale("log")
         axes.set_yscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
+        axes.tick_params(which="minor", labelsize=6)
         axes.set_title(f"{work}, by sleeping runs", fontsize=9)
         axes.tick_params(labelsize=7)
     if works:
