@@ -121,6 +121,7 @@ def lint(session: nox.Session) -> None:
     session.run("lint-imports")
     session.run("towncrier", "build", "--draft", "--version", "next", silent=True)
     session.run("python", "docs/generate.py", "--check")
+    session.run("python", "docs/performance_page.py", "--check")
     session.run("pytest", "-q", *RULE_TESTS)
 
 
