@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         HookAlreadyReceivedError,
         HookExpiredError,
         HookNotFoundError,
+        HookTokenInUseError,
         IdempotencyConflictError,
         InvalidTokenError,
         MaxNestingDepthError,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
         WorkflowStalledError,
         WorkflowTimeoutError,
     )
+    from .open_hooks import HookInfo, list_hooks
     from .primitives import TypedHook, define_hook, hook, shield, sleep
     from .runs import (
         WorkflowRun,
@@ -89,7 +91,9 @@ __all__ = [
     "HistoryLimitError",
     "HookAlreadyReceivedError",
     "HookExpiredError",
+    "HookInfo",
     "HookNotFoundError",
+    "HookTokenInUseError",
     "IdempotencyConflictError",
     "InMemoryStorageBackend",
     "InvalidTokenError",
@@ -130,6 +134,7 @@ __all__ = [
     "get_workflow_run_by_idempotency_key",
     "hook",
     "list_backends",
+    "list_hooks",
     "list_workflow_runs",
     "open_storage",
     "reset_config",
@@ -167,12 +172,13 @@ _HOMES = {
     ".engine.external": "ResumeResult cancel_workflow resume_hook",
     ".errors": (
         "ChildWorkflowError ChildWorkflowFailedError DiscoveryError FatalError HistoryLimitError "
-        "HookAlreadyReceivedError HookExpiredError HookNotFoundError IdempotencyConflictError "
-        "InvalidTokenError MaxNestingDepthError RetryableError StepNotAwaitedError "
+        "HookAlreadyReceivedError HookExpiredError HookNotFoundError HookTokenInUseError "
+        "IdempotencyConflictError InvalidTokenError MaxNestingDepthError RetryableError StepNotAwaitedError "
         "StepOutsideWorkflowError StepTimeoutError StepTransactionError "
         "WorkflowAlreadyRunningError WorkflowInterruptedError WorkflowNotFoundError "
         "WorkflowNotRegisteredError WorkflowStalledError WorkflowTimeoutError"
     ),
+    ".open_hooks": "HookInfo list_hooks",
     ".primitives": "TypedHook define_hook hook shield sleep",
     ".runs": (
         "WorkflowRun get_workflow_chain get_workflow_events get_workflow_run "

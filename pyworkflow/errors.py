@@ -7,6 +7,7 @@
     │   └── StepTransactionError          step_transaction() was used where it cannot work
     ├── RetryableError                    a step asks to be tried again
     ├── StepTimeoutError                  (also a TimeoutError)
+    │   └── StepHeartbeatTimeoutError     an attempt no longer says that it makes progress
     ├── StepOutsideWorkflowError
     ├── StepNotAwaitedError
     ├── WorkflowStalledError
@@ -23,6 +24,7 @@
     ├── HookNotFoundError
     ├── HookExpiredError
     ├── HookAlreadyReceivedError
+    ├── HookTokenInUseError
     ├── InvalidTokenError
     └── DiscoveryError                    (a ConfigurationError)
 """
@@ -61,6 +63,10 @@ class RetryableError(WorkflowError):
 
 class StepTimeoutError(WorkflowError, TimeoutError):
     """A step did not end within its `timeout`."""
+
+
+class StepHeartbeatTimeoutError(StepTimeoutError):
+    """A step gave no heartbeat within its `heartbeat_timeout`."""
 
 
 class StepOutsideWorkflowError(WorkflowError):
@@ -157,6 +163,10 @@ class HookExpiredError(WorkflowError):
 
 class HookAlreadyReceivedError(WorkflowError):
     """Somebody answered the hook before."""
+
+
+class HookTokenInUseError(WorkflowError):
+    """Another open hook has the token that the hook was to get."""
 
 
 class InvalidTokenError(WorkflowError, ValueError):

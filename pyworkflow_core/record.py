@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from .carried import OWN_TOKEN
 from .errors import LimitExceeded, MalformedValueError, UnserializableValueError
 from .events import Envelope, Event, decode_body
 from .payloads import (
@@ -24,6 +25,7 @@ from .payloads import (
     ChildWorkflowReleased,
     ChildWorkflowStarted,
     DeliveriesMade,
+    HookCreated,
     HookReceived,
     RunRecovered,
     SignalReceived,
@@ -42,7 +44,7 @@ from .payloads import (
 
 MAX_RECORD_BYTES = 2048
 MAX_ATTRIBUTE_BYTES = 512
-GROWTH_BYTES = 420
+GROWTH_BYTES = 440
 """What owner, times, counts, a cancellation request and a successor add to a record in its run's life."""
 
 
@@ -93,6 +95,7 @@ class RunDetail(Struct, frozen=True, gc=False, omit_defaults=True):
         owes: whether its log owes deliveries to other runs; then it is due, ended or not.
         continued_from: the run that it continues.
         continued_to: the run that continues it.
+        hooks: whether it has, or had, hooks.
     """
 
     owner: str | None = None
@@ -109,6 +112,7 @@ class RunDetail(Struct, frozen=True, gc=False, omit_defaults=True):
     owes: bool = False
     continued_from: str | None = None
     continued_to: str | None = None
+    hooks: bool = False
 
 
 _encode_detail = msgspec.json.Encoder().encode
@@ -261,7 +265,7 @@ _FROM_OUTSIDE = {
 }
 
 
-_DEBTS = {ChildWorkflowStarted, ChildWorkflowReleased, SignalSent, DeliveriesMade}
+_DEBTS = {ChildWorkflowStarted, ChildWorkflowReleased, HookCreated, SignalSent, DeliveriesMade}
 
 
 def _status(record: RunRecord | None, fields: dict[str, Any]) -> RunStatus:
@@ -277,6 +281,10 @@ def _apply_debt(record: RunRecord | None, fields: dict[str, Any], detail: dict[s
             fields["wake_at"] = None
     elif data.__class__ is ChildWorkflowStarted:
         detail["children"] = detail["owes"] = True
+    elif data.__class__ is HookCreated:
+        detail["hooks"] = True
+        if data.token.startswith(OWN_TOKEN):
+            detail["owes"] = True
     elif data.__class__ is SignalSent or data.stop:
         detail["owes"] = True
 
@@ -333,6 +341,8 @@ def _apply_started(fields: dict[str, Any], detail: dict[str, Any], data: Workflo
     detail["continued_from"] = data.continued_from
     if data.carried is not None and data.carried.children:
         detail["children"] = True
+    if data.carried is not None and data.carried.hooks:
+        detail["hooks"] = True
     if data.owner is not None:
         detail["owner"] = data.owner
         detail["started_at"] = at

@@ -212,7 +212,7 @@ class Workshop:
     async def _tell(self, hook: HookCall) -> None:
         assert hook.on_created is not None
         try:
-            told = hook.on_created(f"{self._run_id}.{hook.token}")
+            told = hook.on_created(hook.public_token)
             if inspect.isawaitable(told):
                 await told
         except Exception:

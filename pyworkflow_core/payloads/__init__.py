@@ -20,6 +20,7 @@ from .children import (
     ChildWorkflowReleased,
     ChildWorkflowStarted,
 )
+from .progress import StepCheckpointDeleted, StepCheckpointSaved, StepHeartbeat
 from .runs import (
     CancellationRequested,
     DeliveriesMade,
@@ -41,6 +42,7 @@ from .steps import (
     StepRetrying,
     StepStarted,
 )
+from .tokens import HookRefused, HookTokenTaken
 from .waits import (
     HookCreated,
     HookDisposed,
@@ -66,6 +68,8 @@ __all__ = [
     "HookDisposed",
     "HookExpired",
     "HookReceived",
+    "HookRefused",
+    "HookTokenTaken",
     "Payload",
     "RunRecovered",
     "SignalReceived",
@@ -74,8 +78,11 @@ __all__ = [
     "SleepCompleted",
     "SleepStarted",
     "StepCancelled",
+    "StepCheckpointDeleted",
+    "StepCheckpointSaved",
     "StepCompleted",
     "StepFailed",
+    "StepHeartbeat",
     "StepRetrying",
     "StepStarted",
     "TimerFired",

@@ -42,6 +42,11 @@ class EventType(StrEnum):
     DELIVERIES_MADE = "deliveries_made"
     SIGNAL_RECEIVED = "signal_received"
     SIGNAL_SENT = "signal_sent"
+    HOOK_TOKEN_TAKEN = "hook_token_taken"
+    HOOK_REFUSED = "hook_refused"
+    STEP_HEARTBEAT = "step_heartbeat"
+    STEP_CHECKPOINT_SAVED = "step_checkpoint_saved"
+    STEP_CHECKPOINT_DELETED = "step_checkpoint_deleted"
 
 
 class Payload(Struct, frozen=True, gc=False, omit_defaults=True):
