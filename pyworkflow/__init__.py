@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         InvalidTokenError,
         MaxNestingDepthError,
         RetryableError,
+        StepHeartbeatTimeoutError,
         StepNotAwaitedError,
         StepOutsideWorkflowError,
         StepTimeoutError,
@@ -60,6 +61,19 @@ if TYPE_CHECKING:
         WorkflowNotRegisteredError,
         WorkflowStalledError,
         WorkflowTimeoutError,
+    )
+    from .in_steps import (
+        StepInfo,
+        delete_step_checkpoint,
+        delete_step_checkpoint_blocking,
+        heartbeat,
+        load_step_checkpoint,
+        load_step_checkpoint_blocking,
+        save_step_checkpoint,
+        save_step_checkpoint_blocking,
+        step_hook,
+        step_hook_blocking,
+        step_info,
     )
     from .open_hooks import HookInfo, list_hooks
     from .primitives import TypedHook, define_hook, hook, shield, sleep
@@ -103,6 +117,8 @@ __all__ = [
     "RetryableError",
     "RunStatus",
     "StepDefinition",
+    "StepHeartbeatTimeoutError",
+    "StepInfo",
     "StepNotAwaitedError",
     "StepOutsideWorkflowError",
     "StepTimeoutError",
@@ -125,6 +141,8 @@ __all__ = [
     "configure_from_yaml",
     "continue_as_new",
     "define_hook",
+    "delete_step_checkpoint",
+    "delete_step_checkpoint_blocking",
     "discover_workflows",
     "get_config",
     "get_storage",
@@ -132,21 +150,29 @@ __all__ = [
     "get_workflow_events",
     "get_workflow_run",
     "get_workflow_run_by_idempotency_key",
+    "heartbeat",
     "hook",
     "list_backends",
     "list_hooks",
     "list_workflow_runs",
+    "load_step_checkpoint",
+    "load_step_checkpoint_blocking",
     "open_storage",
     "reset_config",
     "resume",
     "resume_blocking",
     "resume_hook",
+    "save_step_checkpoint",
+    "save_step_checkpoint_blocking",
     "shield",
     "sleep",
     "start",
     "start_blocking",
     "start_child_workflow",
     "step",
+    "step_hook",
+    "step_hook_blocking",
+    "step_info",
     "step_transaction",
     "workflow",
 ]
@@ -173,10 +199,15 @@ _HOMES = {
     ".errors": (
         "ChildWorkflowError ChildWorkflowFailedError DiscoveryError FatalError HistoryLimitError "
         "HookAlreadyReceivedError HookExpiredError HookNotFoundError HookTokenInUseError "
-        "IdempotencyConflictError InvalidTokenError MaxNestingDepthError RetryableError StepNotAwaitedError "
-        "StepOutsideWorkflowError StepTimeoutError StepTransactionError "
-        "WorkflowAlreadyRunningError WorkflowInterruptedError WorkflowNotFoundError "
-        "WorkflowNotRegisteredError WorkflowStalledError WorkflowTimeoutError"
+        "IdempotencyConflictError InvalidTokenError MaxNestingDepthError RetryableError "
+        "StepHeartbeatTimeoutError StepNotAwaitedError StepOutsideWorkflowError StepTimeoutError "
+        "StepTransactionError WorkflowAlreadyRunningError WorkflowInterruptedError "
+        "WorkflowNotFoundError WorkflowNotRegisteredError WorkflowStalledError WorkflowTimeoutError"
+    ),
+    ".in_steps": (
+        "StepInfo delete_step_checkpoint delete_step_checkpoint_blocking heartbeat load_step_checkpoint "
+        "load_step_checkpoint_blocking save_step_checkpoint save_step_checkpoint_blocking step_hook "
+        "step_hook_blocking step_info"
     ),
     ".open_hooks": "HookInfo list_hooks",
     ".primitives": "TypedHook define_hook hook shield sleep",

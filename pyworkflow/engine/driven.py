@@ -145,6 +145,9 @@ class DrivenRun:
             refused = self._refused.popleft()
             if (refused.hook, refused.ordinal) in self._machine.hooks:
                 return refused
+        entry = self._workshop.entries.next(self._machine)
+        if entry is not None:
+            return entry
         deadline = self._deadline
         if deadline is not None and deadline <= at:
             return CancellationRequested("max_duration exceeded", "max_duration")
@@ -254,6 +257,7 @@ class DrivenRun:
         self._machine.feed(history)
         self._find_debts(record, history)
         self._workshop.cancel_unwanted(self._machine.steps)
+        self._workshop.entries.grant(self._machine)
         # An attempt that is durable, and of which this process lost sight on the way here.
         self._launches = self._workshop.missing(self._machine.open_steps())
         self._launch()
@@ -262,6 +266,7 @@ class DrivenRun:
         tail = await self.log.read_tail()
         if tail:
             self._machine.feed(tail)
+            self._workshop.entries.grant(self._machine)
         else:
             await self.log.current()
 
