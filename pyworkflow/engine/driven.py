@@ -39,6 +39,7 @@ from .beginning import machine_for
 from .engine import Engine
 from .outbox import Debt, Start, debts_of, pay
 from .runlog import RunLog
+from .tokens import Take
 from .workshop import Workshop
 
 log = logging.getLogger("pyworkflow")
@@ -235,6 +236,8 @@ class DrivenRun:
         started = self._machine.started
         if self._adopt is not None and started is not None:
             for debt in debts:
+                if isinstance(debt, Take):
+                    continue
                 if not isinstance(debt, Start) or debt.start.queue == started.queue:
                     self._adopt(debt.run_id)
 

@@ -96,10 +96,14 @@ async def _begin(engine: Engine, log_id: str, mine: HookTokenTaken) -> bool:
 
 
 async def _last(engine: Engine, record: RunRecord) -> HookTokenTaken:
-    (event,) = await engine.storage.read(record.run_id, after=record.head - 1, limit=1)
-    payload = decode_body(event.body).data
-    assert isinstance(payload, HookTokenTaken)
-    return payload
+    after = record.head - 1
+    while True:
+        for event in reversed(await engine.storage.read(record.run_id, after=after)):
+            payload = decode_body(event.body).data
+            if isinstance(payload, HookTokenTaken):
+                return payload
+        assert after, "the log of a token begins with who took it"
+        after = 0  # somebody wrote events of another kind
 
 
 async def _holder(engine: Engine, record: RunRecord) -> tuple[RunRecord | None, HookState | None]:
