@@ -21,7 +21,19 @@ if TYPE_CHECKING:
     from pyworkflow_core.record import RunStatus
     from pyworkflow_core.storage import StorageBackend
 
-    from .blocking import resume_blocking, start_blocking
+    from .blocking import (
+        cancel_workflow_blocking,
+        get_workflow_chain_blocking,
+        get_workflow_events_blocking,
+        get_workflow_run_blocking,
+        get_workflow_run_by_idempotency_key_blocking,
+        list_hooks_blocking,
+        list_workflow_runs_blocking,
+        resume_blocking,
+        resume_hook_blocking,
+        run_blocking,
+        start_blocking,
+    )
     from .children import ChildWorkflowHandle, start_child_workflow
     from .config import (
         configure,
@@ -137,6 +149,7 @@ __all__ = [
     "WorkflowStalledError",
     "WorkflowTimeoutError",
     "cancel_workflow",
+    "cancel_workflow_blocking",
     "configure",
     "configure_from_yaml",
     "continue_as_new",
@@ -147,14 +160,20 @@ __all__ = [
     "get_config",
     "get_storage",
     "get_workflow_chain",
+    "get_workflow_chain_blocking",
     "get_workflow_events",
+    "get_workflow_events_blocking",
     "get_workflow_run",
+    "get_workflow_run_blocking",
     "get_workflow_run_by_idempotency_key",
+    "get_workflow_run_by_idempotency_key_blocking",
     "heartbeat",
     "hook",
     "list_backends",
     "list_hooks",
+    "list_hooks_blocking",
     "list_workflow_runs",
+    "list_workflow_runs_blocking",
     "load_step_checkpoint",
     "load_step_checkpoint_blocking",
     "open_storage",
@@ -162,6 +181,8 @@ __all__ = [
     "resume",
     "resume_blocking",
     "resume_hook",
+    "resume_hook_blocking",
+    "run_blocking",
     "save_step_checkpoint",
     "save_step_checkpoint_blocking",
     "shield",
@@ -188,7 +209,11 @@ _HOMES = {
     "pyworkflow_core.plugins": "list_backends open_storage",
     "pyworkflow_core.record": "RunStatus",
     "pyworkflow_core.storage": "StorageBackend",
-    ".blocking": "resume_blocking start_blocking",
+    ".blocking": (
+        "cancel_workflow_blocking get_workflow_chain_blocking get_workflow_events_blocking "
+        "get_workflow_run_blocking get_workflow_run_by_idempotency_key_blocking list_hooks_blocking "
+        "list_workflow_runs_blocking resume_blocking resume_hook_blocking run_blocking start_blocking"
+    ),
     ".children": "ChildWorkflowHandle start_child_workflow",
     ".config": "configure configure_from_yaml discover_workflows get_config get_storage reset_config",
     ".definitions": "StepDefinition WorkflowDefinition step workflow",
