@@ -20,6 +20,7 @@ from .children import (
     ChildWorkflowReleased,
     ChildWorkflowStarted,
 )
+from .notebook import PatchApplied, StatePublished, StepContextSet
 from .runs import (
     CancellationRequested,
     DeliveriesMade,
@@ -66,6 +67,7 @@ __all__ = [
     "HookDisposed",
     "HookExpired",
     "HookReceived",
+    "PatchApplied",
     "Payload",
     "RunRecovered",
     "SignalReceived",
@@ -73,8 +75,10 @@ __all__ = [
     "SleepCancelled",
     "SleepCompleted",
     "SleepStarted",
+    "StatePublished",
     "StepCancelled",
     "StepCompleted",
+    "StepContextSet",
     "StepFailed",
     "StepRetrying",
     "StepStarted",

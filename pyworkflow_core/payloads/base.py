@@ -42,6 +42,9 @@ class EventType(StrEnum):
     DELIVERIES_MADE = "deliveries_made"
     SIGNAL_RECEIVED = "signal_received"
     SIGNAL_SENT = "signal_sent"
+    PATCH_APPLIED = "patch_applied"
+    STEP_CONTEXT_SET = "step_context_set"
+    STATE_PUBLISHED = "state_published"
 
 
 class Payload(Struct, frozen=True, gc=False, omit_defaults=True):
