@@ -6,7 +6,7 @@ import sys
 
 from pyworkflow_core.ids import validate_id
 
-from .deterministic import machine_here
+from .deterministic import machine_here, writing_machine
 
 
 def patched(change_id: str) -> bool:
@@ -28,5 +28,7 @@ def patched(change_id: str) -> bool:
         StepOutsideWorkflowError: no workflow runs here.
     """
     machine = machine_here("patched()")
+    if change_id not in machine.notebook.patches:
+        writing_machine("patched()")
     frame = sys._getframe(1)
     return machine.notebook.patched(validate_id(change_id, "name of a change"), (frame.f_code, frame.f_lasti))

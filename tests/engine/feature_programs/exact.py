@@ -111,6 +111,7 @@ async def versions_1(seen: tuple[str, ...] = ()) -> Any:
     if "two" in seen:
         return seen
     continue_as_new(seen)
+    return None
 
 
 @workflow(name="exact.versions", version="2", max_recovery_attempts=CRASHES)
