@@ -47,12 +47,14 @@ if TYPE_CHECKING:
         HookAlreadyReceivedError,
         HookExpiredError,
         HookNotFoundError,
+        HookTokenInUseError,
         IdempotencyConflictError,
         InvalidTokenError,
         MaxNestingDepthError,
         QueryNotFoundError,
         RetryableError,
         StepContextError,
+        StepHeartbeatTimeoutError,
         StepNotAwaitedError,
         StepOutsideWorkflowError,
         StepTimeoutError,
@@ -64,7 +66,21 @@ if TYPE_CHECKING:
         WorkflowStalledError,
         WorkflowTimeoutError,
     )
+    from .in_steps import (
+        StepInfo,
+        delete_step_checkpoint,
+        delete_step_checkpoint_blocking,
+        heartbeat,
+        load_step_checkpoint,
+        load_step_checkpoint_blocking,
+        save_step_checkpoint,
+        save_step_checkpoint_blocking,
+        step_hook,
+        step_hook_blocking,
+        step_info,
+    )
     from .logs import WorkflowLogger, get_logger
+    from .open_hooks import HookInfo, list_hooks
     from .patches import patched
     from .primitives import TypedHook, define_hook, hook, shield, sleep
     from .queries import get_workflow_state, publish, query, query_workflow
@@ -96,7 +112,9 @@ __all__ = [
     "HistoryLimitError",
     "HookAlreadyReceivedError",
     "HookExpiredError",
+    "HookInfo",
     "HookNotFoundError",
+    "HookTokenInUseError",
     "IdempotencyConflictError",
     "InMemoryStorageBackend",
     "InvalidTokenError",
@@ -109,6 +127,8 @@ __all__ = [
     "StepContext",
     "StepContextError",
     "StepDefinition",
+    "StepHeartbeatTimeoutError",
+    "StepInfo",
     "StepNotAwaitedError",
     "StepOutsideWorkflowError",
     "StepTimeoutError",
@@ -132,6 +152,8 @@ __all__ = [
     "configure_from_yaml",
     "continue_as_new",
     "define_hook",
+    "delete_step_checkpoint",
+    "delete_step_checkpoint_blocking",
     "discover_workflows",
     "get_config",
     "get_logger",
@@ -143,9 +165,13 @@ __all__ = [
     "get_workflow_run_by_idempotency_key",
     "get_workflow_state",
     "has_step_context",
+    "heartbeat",
     "hook",
     "list_backends",
+    "list_hooks",
     "list_workflow_runs",
+    "load_step_checkpoint",
+    "load_step_checkpoint_blocking",
     "now",
     "open_storage",
     "patched",
@@ -158,6 +184,8 @@ __all__ = [
     "resume_blocking",
     "resume_hook",
     "rng",
+    "save_step_checkpoint",
+    "save_step_checkpoint_blocking",
     "set_step_context",
     "shield",
     "sleep",
@@ -165,6 +193,9 @@ __all__ = [
     "start_blocking",
     "start_child_workflow",
     "step",
+    "step_hook",
+    "step_hook_blocking",
+    "step_info",
     "step_transaction",
     "uuid4",
     "workflow",
@@ -193,14 +224,20 @@ _HOMES = {
     ".engine.external": "ResumeResult cancel_workflow resume_hook",
     ".errors": (
         "ChildWorkflowError ChildWorkflowFailedError DiscoveryError FatalError HistoryLimitError "
-        "HookAlreadyReceivedError HookExpiredError HookNotFoundError IdempotencyConflictError "
-        "InvalidTokenError MaxNestingDepthError QueryNotFoundError RetryableError StepContextError "
-        "StepNotAwaitedError "
-        "StepOutsideWorkflowError StepTimeoutError StepTransactionError "
-        "WorkflowAlreadyRunningError WorkflowInterruptedError WorkflowNotFoundError "
-        "WorkflowNotRegisteredError WorkflowStalledError WorkflowTimeoutError"
+        "HookAlreadyReceivedError HookExpiredError HookNotFoundError HookTokenInUseError "
+        "IdempotencyConflictError InvalidTokenError MaxNestingDepthError QueryNotFoundError "
+        "RetryableError StepContextError StepHeartbeatTimeoutError StepNotAwaitedError "
+        "StepOutsideWorkflowError StepTimeoutError StepTransactionError WorkflowAlreadyRunningError "
+        "WorkflowInterruptedError WorkflowNotFoundError WorkflowNotRegisteredError WorkflowStalledError "
+        "WorkflowTimeoutError"
+    ),
+    ".in_steps": (
+        "StepInfo delete_step_checkpoint delete_step_checkpoint_blocking heartbeat load_step_checkpoint "
+        "load_step_checkpoint_blocking save_step_checkpoint save_step_checkpoint_blocking step_hook "
+        "step_hook_blocking step_info"
     ),
     ".logs": "WorkflowLogger get_logger",
+    ".open_hooks": "HookInfo list_hooks",
     ".patches": "patched",
     ".primitives": "TypedHook define_hook hook shield sleep",
     ".queries": "get_workflow_state publish query query_workflow",
@@ -208,9 +245,9 @@ _HOMES = {
         "WorkflowRun get_workflow_chain get_workflow_events get_workflow_run "
         "get_workflow_run_by_idempotency_key list_workflow_runs"
     ),
-    ".worker": "Worker",
     ".storage.file": "FileStorageBackend",
     ".storage.memory": "InMemoryStorageBackend",
+    ".worker": "Worker",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 

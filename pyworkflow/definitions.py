@@ -36,6 +36,7 @@ class StepDefinition(Generic[P, R]):
         policy: when it is tried again.
         uses_default_retries: whether `configure(default_retries=…)` says how often.
         timeout: microseconds that one attempt may take; None for no limit.
+        heartbeat_timeout: microseconds that may pass between heartbeats; None for any number.
         metadata: labels of the application.
         reach: the types that its annotations name.
     """
@@ -48,6 +49,7 @@ class StepDefinition(Generic[P, R]):
         max_retries: int | None = None,
         retry_delay: RetryDelay = "exponential",
         timeout: Duration | None = None,
+        heartbeat_timeout: Duration | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         _check_function(func, "step")
@@ -57,6 +59,9 @@ class StepDefinition(Generic[P, R]):
         self.policy: RetryPolicy = retry_policy(3 if max_retries is None else max_retries, retry_delay, what)
         self.uses_default_retries = max_retries is None
         self.timeout = None if timeout is None else _duration(timeout, f"{what}: timeout")
+        self.heartbeat_timeout = (
+            None if heartbeat_timeout is None else _duration(heartbeat_timeout, f"{what}: heartbeat_timeout")
+        )
         self.metadata: Mapping[str, Any] = MappingProxyType(dict(metadata or {}))
         self.is_async = inspect.iscoroutinefunction(func)
         self._reach: Reach | None = None
@@ -217,6 +222,7 @@ def step(
     max_retries: int | None = None,
     retry_delay: RetryDelay = "exponential",
     timeout: Duration | None = None,
+    heartbeat_timeout: Duration | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> _StepDecorator: ...
 def step(func: Any = None, /, **options: Any) -> Any:
@@ -229,7 +235,7 @@ def step(func: Any = None, /, **options: Any) -> Any:
         func: the function.
         **options: as the decorator's: `name` (default: the function's), `max_retries`
             (default 3), `retry_delay` (``"exponential"``, ``"fixed"``, a duration, a list),
-            `timeout` of one attempt, `metadata`.
+            `timeout` of one attempt, `heartbeat_timeout` between two heartbeats of one, `metadata`.
 
     Raises:
         ConfigurationError: an option is wrong.

@@ -7,6 +7,7 @@
     │   └── StepTransactionError          step_transaction() was used where it cannot work
     ├── RetryableError                    a step asks to be tried again
     ├── StepTimeoutError                  (also a TimeoutError)
+    │   └── StepHeartbeatTimeoutError     an attempt no longer says that it makes progress
     ├── StepOutsideWorkflowError
     ├── StepNotAwaitedError
     ├── WorkflowStalledError
@@ -25,6 +26,7 @@
     ├── HookNotFoundError
     ├── HookExpiredError
     ├── HookAlreadyReceivedError
+    ├── HookTokenInUseError
     ├── InvalidTokenError
     └── DiscoveryError                    (a ConfigurationError)
 """
@@ -63,6 +65,10 @@ class RetryableError(WorkflowError):
 
 class StepTimeoutError(WorkflowError, TimeoutError):
     """A step did not end within its `timeout`."""
+
+
+class StepHeartbeatTimeoutError(StepTimeoutError):
+    """A step gave no heartbeat within its `heartbeat_timeout`."""
 
 
 class StepOutsideWorkflowError(WorkflowError):
@@ -167,6 +173,10 @@ class HookExpiredError(WorkflowError):
 
 class HookAlreadyReceivedError(WorkflowError):
     """Somebody answered the hook before."""
+
+
+class HookTokenInUseError(WorkflowError):
+    """Another open hook has the token that the hook was to get."""
 
 
 class InvalidTokenError(WorkflowError, ValueError):

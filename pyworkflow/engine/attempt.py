@@ -16,6 +16,8 @@ from pyworkflow_core.storage import Answer, Append, Committed, Conflict, Storage
 
 from ..errors import StepTransactionError
 from .engine import Engine
+from .entries import Entries
+from .notebook import Notebook
 from .turn import Turn
 
 
@@ -59,10 +61,12 @@ class Attempt:
         engine: what the process's runs share.
         ask: asks for a turn at the run's log.
         start_child: has a child recorded and created.
+        entries: takes what the step wants in the run's log.
 
     Attributes:
         call: the step's call.
         engine: what the process's runs share.
+        notebook: what the attempt records while it runs.
         turn: the turn at the run's log that it asked for.
     """
 
@@ -78,6 +82,7 @@ class Attempt:
         "_storage",
         "call",
         "engine",
+        "notebook",
         "turn",
     )
 
@@ -87,9 +92,11 @@ class Attempt:
         engine: Engine,
         ask: Callable[[], Turn],
         start_child: Callable[[ChildWorkflowStarted], Awaitable[None]],
+        entries: Entries,
     ) -> None:
         self.call = call
         self.engine = engine
+        self.notebook = Notebook(call, engine, entries)
         self._storage: StorageBackend = engine.storage
         self._ask = ask
         self._start_child = start_child
@@ -157,6 +164,11 @@ class Attempt:
                 f"step {name!r} asks for a transaction, and {self._storage!r} has none to share: keep the "
                 "runs in the database that holds your tables (sqlite:///…, postgresql://…, mysql://…)"
             )
+
+    @property
+    def has_its_turn(self) -> bool:
+        """Whether nothing else is recorded until the step has ended: it is in its transaction."""
+        return self.turn is not None and not self.turn.has_ended
 
     # ---- for the engine --------------------------------------------------------------
 
@@ -233,6 +245,7 @@ class Attempt:
     async def close(self) -> None:
         """Undo what was not ended."""
         self._over = True
+        self.notebook.close()
         await self._undo()
 
     def end_turn(self) -> None:

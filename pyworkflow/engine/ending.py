@@ -52,7 +52,7 @@ def value_bytes(payload: Payload) -> int:
     """Bytes of the values that a payload carries."""
     if payload.__class__ in _WITH_A_START:
         return len(msgspec.json.encode(payload))
-    return sum(len(getattr(payload, name, b"")) for name in ("args", "result", "error", "value"))
+    return sum(len(getattr(payload, name, b"")) for name in ("args", "result", "error", "value", "details"))
 
 
 _WITH_A_START: set[type[Payload]] = {ChildWorkflowStarted, WorkflowContinuedAsNew}

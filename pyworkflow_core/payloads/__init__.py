@@ -21,6 +21,7 @@ from .children import (
     ChildWorkflowStarted,
 )
 from .notebook import PatchApplied, StatePublished, StepContextSet
+from .progress import StepCheckpointDeleted, StepCheckpointSaved, StepHeartbeat
 from .runs import (
     CancellationRequested,
     DeliveriesMade,
@@ -42,6 +43,7 @@ from .steps import (
     StepRetrying,
     StepStarted,
 )
+from .tokens import HookRefused, HookTokenTaken
 from .waits import (
     HookCreated,
     HookDisposed,
@@ -67,6 +69,8 @@ __all__ = [
     "HookDisposed",
     "HookExpired",
     "HookReceived",
+    "HookRefused",
+    "HookTokenTaken",
     "PatchApplied",
     "Payload",
     "RunRecovered",
@@ -77,9 +81,12 @@ __all__ = [
     "SleepStarted",
     "StatePublished",
     "StepCancelled",
+    "StepCheckpointDeleted",
+    "StepCheckpointSaved",
     "StepCompleted",
     "StepContextSet",
     "StepFailed",
+    "StepHeartbeat",
     "StepRetrying",
     "StepStarted",
     "TimerFired",

@@ -40,6 +40,7 @@ from .calls import CANCEL_REQUEST, Call, SleepCall, StepCall
 from .children import Child, child_of
 from .handlers import HANDLERS
 from .hooks import HookCall
+from .in_steps import StepNotes
 from .inbox import Inbox
 from .loop import Timer, WorkflowLoop, WorkflowTask, current_machine
 from .mail import Mail
@@ -72,6 +73,7 @@ class Machine:
         steps: steps begun and not answered, by name and ordinal.
         sleeps: sleeps begun and not ended.
         hooks: hooks created and not answered.
+        in_steps: what steps that have not ended recorded, by name and ordinal.
         mail: answers to hooks that the code has not taken.
         inbox: signals that the code has not taken.
         notebook: what the code wrote down, and what it can work out.
@@ -112,6 +114,7 @@ class Machine:
         self.steps: dict[Key, StepCall] = {}
         self.sleeps: dict[Key, SleepCall] = {}
         self.hooks: dict[Key, HookCall] = {}
+        self.in_steps: dict[Key, StepNotes] = {}
         self.mail = Mail()
         self.inbox = Inbox()
         self.notebook = Notebook(self)
@@ -402,7 +405,6 @@ _HANDLERS: dict[type[Any], Callable[[Machine, Envelope[Any]], None]] = HANDLERS 
     SignalSent: Machine.on_command,
     SleepStarted: Machine.on_command,
     SleepCancelled: Machine.on_given_up,
-    HookCreated: Machine.on_command,
     HookDisposed: Machine.on_given_up,
     CancellationRequested: Machine.on_cancellation_requested,
     WorkflowCompleted: Machine.on_ended,
