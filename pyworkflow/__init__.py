@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyworkflow_core.storage import StorageBackend
 
     from .blocking import resume_blocking, start_blocking
+    from .cancellation import check_cancellation, is_cancelled
     from .children import ChildWorkflowHandle, start_child_workflow
     from .config import (
         configure,
@@ -117,6 +118,7 @@ __all__ = [
     "WorkflowStalledError",
     "WorkflowTimeoutError",
     "cancel_workflow",
+    "check_cancellation",
     "configure",
     "configure_from_yaml",
     "continue_as_new",
@@ -129,6 +131,7 @@ __all__ = [
     "get_workflow_run",
     "get_workflow_run_by_idempotency_key",
     "hook",
+    "is_cancelled",
     "list_backends",
     "list_workflow_runs",
     "open_storage",
@@ -158,6 +161,7 @@ _HOMES = {
     "pyworkflow_core.record": "RunStatus",
     "pyworkflow_core.storage": "StorageBackend",
     ".blocking": "resume_blocking start_blocking",
+    ".cancellation": "check_cancellation is_cancelled",
     ".children": "ChildWorkflowHandle start_child_workflow",
     ".config": "configure configure_from_yaml discover_workflows get_config get_storage reset_config",
     ".definitions": "StepDefinition WorkflowDefinition step workflow",

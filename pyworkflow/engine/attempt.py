@@ -64,6 +64,8 @@ class Attempt:
         call: the step's call.
         engine: what the process's runs share.
         turn: the turn at the run's log that it asked for.
+        stopped: whether nobody wants what it does any more.
+        stop_reason: why, in words; None where a request to stop gave no reason.
     """
 
     __slots__ = (
@@ -78,6 +80,8 @@ class Attempt:
         "_storage",
         "call",
         "engine",
+        "stop_reason",
+        "stopped",
         "turn",
     )
 
@@ -95,6 +99,8 @@ class Attempt:
         self._start_child = start_child
         self._children = 0
         self.turn: Turn | None = None
+        self.stopped = False
+        self.stop_reason: str | None = None
         self._context: AbstractAsyncContextManager[Any] | None = None
         self._connection: Any = None
         self._left = False
@@ -159,6 +165,12 @@ class Attempt:
             )
 
     # ---- for the engine --------------------------------------------------------------
+
+    def stop(self, reason: str | None) -> None:
+        """Let the step learn that nobody wants it any more, also where it runs in a thread."""
+        if not self.stopped:
+            self.stop_reason = reason
+            self.stopped = True
 
     async def finish(
         self, report: Payload | None, failed: Callable[[BaseException], Payload]
@@ -231,8 +243,9 @@ class Attempt:
             await context.__aexit__(_Undo, undo, undo.__traceback__)
 
     async def close(self) -> None:
-        """Undo what was not ended."""
+        """Undo what was not ended; a thread that the step left behind may learn that it is over."""
         self._over = True
+        self.stop("its attempt is over: it ended, was cut off or took longer than its timeout")
         await self._undo()
 
     def end_turn(self) -> None:

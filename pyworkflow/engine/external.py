@@ -6,7 +6,6 @@ first, it is validated again. So of two answers to one hook exactly one is accep
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hmac
 from typing import Any
@@ -21,6 +20,7 @@ from pyworkflow_core.record import RunRecord, RunStatus
 from pyworkflow_core.storage import StorageBackend
 
 from ..config import get_storage
+from ..durations import Duration, to_duration
 from ..errors import (
     HookAlreadyReceivedError,
     HookExpiredError,
@@ -30,6 +30,7 @@ from ..errors import (
 )
 from ..primitives import get_typed_hook
 from ..schemas import to_schema
+from .clock import time_limit
 from .engine import Engine, engine_for
 from .history import HookState, envelopes_of, hooks_of
 from .outbox import has_run_no_code, run_errand
@@ -96,19 +97,20 @@ async def cancel_workflow(
     run_id: str,
     reason: str | None = None,
     wait: bool = False,
-    timeout: float | None = None,
+    timeout: Duration | None = None,
     *,
     storage: StorageBackend | str | None = None,
 ) -> bool:
     """Ask a run to stop. Its code gets `CancellationError` at its next pyworkflow await.
 
-    Of a run that continued as new, the one that goes on is asked.
+    Of a run that continued as new, the one that goes on is asked. A run is asked once: a second
+    request changes nothing, and the first reason stands.
 
     Args:
         run_id: the run.
         reason: text that the code and the log get.
         wait: until the run has ended; it is taken up here if it is due and nobody has it.
-        timeout: seconds to wait at most.
+        timeout: how long to wait at most.
         storage: where the run's log is; the configured one unless given.
 
     Returns:
@@ -116,10 +118,11 @@ async def cancel_workflow(
 
     Raises:
         WorkflowNotFoundError: there is no such run.
-        ValueError: the reason cannot be recorded.
+        ValueError: the reason cannot be recorded, or the timeout is no duration.
         TimeoutError: it did not end in time; the request stands.
     """
     engine = engine_for(get_storage(storage))
+    limit = None if timeout is None else to_duration(timeout, "timeout")
     if reason is not None and (
         not isinstance(reason, str) or reason != reason.encode(errors="ignore").decode()
     ):
@@ -142,7 +145,7 @@ async def cancel_workflow(
                 await run_errand(engine, record.run_id)
             break
     if wait:
-        async with asyncio.timeout(timeout):
+        async with time_limit(engine.clock, limit, f"run {run_id!r} was asked to stop and did not end"):
             await wait_until_ended(engine, run_id, here=True)
     return True
 
