@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .errors import (
         ChildWorkflowError,
         ChildWorkflowFailedError,
+        CompensationError,
         DiscoveryError,
         FatalError,
         HistoryLimitError,
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
         get_workflow_run_by_idempotency_key,
         list_workflow_runs,
     )
+    from .sagas import Saga, compensate, saga
     from .storage.file import FileStorageBackend
     from .storage.memory import InMemoryStorageBackend
     from .worker import Worker
@@ -81,6 +83,7 @@ __all__ = [
     "ChildWorkflowError",
     "ChildWorkflowFailedError",
     "ChildWorkflowHandle",
+    "CompensationError",
     "ConfigurationError",
     "DiscoveryError",
     "Event",
@@ -99,6 +102,7 @@ __all__ = [
     "ResumeResult",
     "RetryableError",
     "RunStatus",
+    "Saga",
     "StepDefinition",
     "StepNotAwaitedError",
     "StepOutsideWorkflowError",
@@ -119,6 +123,7 @@ __all__ = [
     "WorkflowTimeoutError",
     "cancel_workflow",
     "check_cancellation",
+    "compensate",
     "configure",
     "configure_from_yaml",
     "continue_as_new",
@@ -139,6 +144,7 @@ __all__ = [
     "resume",
     "resume_blocking",
     "resume_hook",
+    "saga",
     "shield",
     "sleep",
     "start",
@@ -170,9 +176,9 @@ _HOMES = {
     ".engine.control": "resume start",
     ".engine.external": "ResumeResult cancel_workflow resume_hook",
     ".errors": (
-        "ChildWorkflowError ChildWorkflowFailedError DiscoveryError FatalError HistoryLimitError "
-        "HookAlreadyReceivedError HookExpiredError HookNotFoundError IdempotencyConflictError "
-        "InvalidTokenError MaxNestingDepthError RetryableError StepNotAwaitedError "
+        "ChildWorkflowError ChildWorkflowFailedError CompensationError DiscoveryError FatalError "
+        "HistoryLimitError HookAlreadyReceivedError HookExpiredError HookNotFoundError "
+        "IdempotencyConflictError InvalidTokenError MaxNestingDepthError RetryableError StepNotAwaitedError "
         "StepOutsideWorkflowError StepTimeoutError StepTransactionError "
         "WorkflowAlreadyRunningError WorkflowInterruptedError WorkflowNotFoundError "
         "WorkflowNotRegisteredError WorkflowStalledError WorkflowTimeoutError"
@@ -182,6 +188,7 @@ _HOMES = {
         "WorkflowRun get_workflow_chain get_workflow_events get_workflow_run "
         "get_workflow_run_by_idempotency_key list_workflow_runs"
     ),
+    ".sagas": "Saga compensate saga",
     ".worker": "Worker",
     ".storage.file": "FileStorageBackend",
     ".storage.memory": "InMemoryStorageBackend",
