@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyworkflow_core.storage import StorageBackend
 
     from .blocking import resume_blocking, start_blocking
+    from .cancellation import check_cancellation, is_cancelled
     from .children import ChildWorkflowHandle, start_child_workflow
     from .config import (
         configure,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from .errors import (
         ChildWorkflowError,
         ChildWorkflowFailedError,
+        CompensationError,
         DiscoveryError,
         FatalError,
         HistoryLimitError,
@@ -92,6 +94,7 @@ if TYPE_CHECKING:
         get_workflow_run_by_idempotency_key,
         list_workflow_runs,
     )
+    from .sagas import Saga, compensate, saga
     from .storage.file import FileStorageBackend
     from .storage.memory import InMemoryStorageBackend
     from .worker import Worker
@@ -103,6 +106,7 @@ __all__ = [
     "ChildWorkflowError",
     "ChildWorkflowFailedError",
     "ChildWorkflowHandle",
+    "CompensationError",
     "ConfigurationError",
     "DiscoveryError",
     "Event",
@@ -124,6 +128,7 @@ __all__ = [
     "ResumeResult",
     "RetryableError",
     "RunStatus",
+    "Saga",
     "StepContext",
     "StepContextError",
     "StepDefinition",
@@ -148,6 +153,8 @@ __all__ = [
     "WorkflowStalledError",
     "WorkflowTimeoutError",
     "cancel_workflow",
+    "check_cancellation",
+    "compensate",
     "configure",
     "configure_from_yaml",
     "continue_as_new",
@@ -167,6 +174,7 @@ __all__ = [
     "has_step_context",
     "heartbeat",
     "hook",
+    "is_cancelled",
     "list_backends",
     "list_hooks",
     "list_workflow_runs",
@@ -184,6 +192,7 @@ __all__ = [
     "resume_blocking",
     "resume_hook",
     "rng",
+    "saga",
     "save_step_checkpoint",
     "save_step_checkpoint_blocking",
     "set_step_context",
@@ -213,6 +222,7 @@ _HOMES = {
     "pyworkflow_core.record": "RunStatus",
     "pyworkflow_core.storage": "StorageBackend",
     ".blocking": "resume_blocking start_blocking",
+    ".cancellation": "check_cancellation is_cancelled",
     ".children": "ChildWorkflowHandle start_child_workflow",
     ".config": "configure configure_from_yaml discover_workflows get_config get_storage reset_config",
     ".context": "StepContext get_step_context has_step_context set_step_context",
@@ -223,13 +233,13 @@ _HOMES = {
     ".engine.control": "resume start",
     ".engine.external": "ResumeResult cancel_workflow resume_hook",
     ".errors": (
-        "ChildWorkflowError ChildWorkflowFailedError DiscoveryError FatalError HistoryLimitError "
-        "HookAlreadyReceivedError HookExpiredError HookNotFoundError HookTokenInUseError "
-        "IdempotencyConflictError InvalidTokenError MaxNestingDepthError QueryNotFoundError "
-        "RetryableError StepContextError StepHeartbeatTimeoutError StepNotAwaitedError "
-        "StepOutsideWorkflowError StepTimeoutError StepTransactionError WorkflowAlreadyRunningError "
-        "WorkflowInterruptedError WorkflowNotFoundError WorkflowNotRegisteredError WorkflowStalledError "
-        "WorkflowTimeoutError"
+        "ChildWorkflowError ChildWorkflowFailedError CompensationError DiscoveryError FatalError "
+        "HistoryLimitError HookAlreadyReceivedError HookExpiredError HookNotFoundError "
+        "HookTokenInUseError IdempotencyConflictError InvalidTokenError MaxNestingDepthError "
+        "QueryNotFoundError RetryableError StepContextError StepHeartbeatTimeoutError "
+        "StepNotAwaitedError StepOutsideWorkflowError StepTimeoutError StepTransactionError "
+        "WorkflowAlreadyRunningError WorkflowInterruptedError WorkflowNotFoundError "
+        "WorkflowNotRegisteredError WorkflowStalledError WorkflowTimeoutError"
     ),
     ".in_steps": (
         "StepInfo delete_step_checkpoint delete_step_checkpoint_blocking heartbeat load_step_checkpoint "
@@ -245,6 +255,7 @@ _HOMES = {
         "WorkflowRun get_workflow_chain get_workflow_events get_workflow_run "
         "get_workflow_run_by_idempotency_key list_workflow_runs"
     ),
+    ".sagas": "Saga compensate saga",
     ".storage.file": "FileStorageBackend",
     ".storage.memory": "InMemoryStorageBackend",
     ".worker": "Worker",

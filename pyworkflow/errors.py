@@ -16,6 +16,7 @@
     ├── ChildWorkflowError
     │   ├── ChildWorkflowFailedError      a child failed, or was cancelled
     │   └── MaxNestingDepthError
+    ├── CompensationError                 what was done could not be undone
     ├── WorkflowInterruptedError
     ├── WorkflowNotFoundError
     ├── WorkflowAlreadyRunningError
@@ -125,6 +126,10 @@ class MaxNestingDepthError(ChildWorkflowError):
     def __init__(self, message: str, max_depth: int = 0) -> None:
         super().__init__(message)
         self.max_depth = max_depth
+
+
+class CompensationError(WorkflowError):
+    """A run was asked to stop and could not undo all that it did, or would forget what it has to undo."""
 
 
 class WorkflowInterruptedError(WorkflowError):
