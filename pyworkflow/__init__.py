@@ -49,6 +49,8 @@ if TYPE_CHECKING:
         InvalidTokenError,
         MaxNestingDepthError,
         RetryableError,
+        ScheduleExistsError,
+        ScheduleNotFoundError,
         StepNotAwaitedError,
         StepOutsideWorkflowError,
         StepTimeoutError,
@@ -69,6 +71,19 @@ if TYPE_CHECKING:
         get_workflow_run_by_idempotency_key,
         list_workflow_runs,
     )
+    from .schedules.changing import (
+        backfill_schedule,
+        delete_schedule,
+        pause_schedule,
+        resume_schedule,
+        trigger_schedule,
+        update_schedule,
+    )
+    from .schedules.creating import create_schedule
+    from .schedules.decorating import activate_scheduled_workflows, scheduled_workflow
+    from .schedules.local import LocalScheduler
+    from .schedules.reading import RecentRun, Schedule, get_schedule, list_schedules
+    from .schedules.spec import CalendarSpec, OverlapPolicy, ScheduleSpec, ScheduleStatus
     from .storage.file import FileStorageBackend
     from .storage.memory import InMemoryStorageBackend
     from .worker import Worker
@@ -76,6 +91,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CalendarSpec",
     "CancellationError",
     "ChildWorkflowError",
     "ChildWorkflowFailedError",
@@ -93,11 +109,19 @@ __all__ = [
     "IdempotencyConflictError",
     "InMemoryStorageBackend",
     "InvalidTokenError",
+    "LocalScheduler",
     "MaxNestingDepthError",
     "NonDeterminismError",
+    "OverlapPolicy",
+    "RecentRun",
     "ResumeResult",
     "RetryableError",
     "RunStatus",
+    "Schedule",
+    "ScheduleExistsError",
+    "ScheduleNotFoundError",
+    "ScheduleSpec",
+    "ScheduleStatus",
     "StepDefinition",
     "StepNotAwaitedError",
     "StepOutsideWorkflowError",
@@ -116,13 +140,18 @@ __all__ = [
     "WorkflowRun",
     "WorkflowStalledError",
     "WorkflowTimeoutError",
+    "activate_scheduled_workflows",
+    "backfill_schedule",
     "cancel_workflow",
     "configure",
     "configure_from_yaml",
     "continue_as_new",
+    "create_schedule",
     "define_hook",
+    "delete_schedule",
     "discover_workflows",
     "get_config",
+    "get_schedule",
     "get_storage",
     "get_workflow_chain",
     "get_workflow_events",
@@ -130,12 +159,16 @@ __all__ = [
     "get_workflow_run_by_idempotency_key",
     "hook",
     "list_backends",
+    "list_schedules",
     "list_workflow_runs",
     "open_storage",
+    "pause_schedule",
     "reset_config",
     "resume",
     "resume_blocking",
     "resume_hook",
+    "resume_schedule",
+    "scheduled_workflow",
     "shield",
     "sleep",
     "start",
@@ -143,6 +176,8 @@ __all__ = [
     "start_child_workflow",
     "step",
     "step_transaction",
+    "trigger_schedule",
+    "update_schedule",
     "workflow",
 ]
 
@@ -168,8 +203,9 @@ _HOMES = {
     ".errors": (
         "ChildWorkflowError ChildWorkflowFailedError DiscoveryError FatalError HistoryLimitError "
         "HookAlreadyReceivedError HookExpiredError HookNotFoundError IdempotencyConflictError "
-        "InvalidTokenError MaxNestingDepthError RetryableError StepNotAwaitedError "
-        "StepOutsideWorkflowError StepTimeoutError StepTransactionError "
+        "InvalidTokenError MaxNestingDepthError RetryableError ScheduleExistsError "
+        "ScheduleNotFoundError StepNotAwaitedError StepOutsideWorkflowError StepTimeoutError "
+        "StepTransactionError "
         "WorkflowAlreadyRunningError WorkflowInterruptedError WorkflowNotFoundError "
         "WorkflowNotRegisteredError WorkflowStalledError WorkflowTimeoutError"
     ),
@@ -178,6 +214,14 @@ _HOMES = {
         "WorkflowRun get_workflow_chain get_workflow_events get_workflow_run "
         "get_workflow_run_by_idempotency_key list_workflow_runs"
     ),
+    ".schedules.changing": (
+        "backfill_schedule delete_schedule pause_schedule resume_schedule trigger_schedule update_schedule"
+    ),
+    ".schedules.creating": "create_schedule",
+    ".schedules.decorating": "activate_scheduled_workflows scheduled_workflow",
+    ".schedules.local": "LocalScheduler",
+    ".schedules.reading": "RecentRun Schedule get_schedule list_schedules",
+    ".schedules.spec": "CalendarSpec OverlapPolicy ScheduleSpec ScheduleStatus",
     ".worker": "Worker",
     ".storage.file": "FileStorageBackend",
     ".storage.memory": "InMemoryStorageBackend",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
@@ -21,6 +22,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _workflows: dict[str, WorkflowDefinition[Any, Any]] = {}
+SYSTEM_WORKFLOWS = {"pyworkflow.schedule": "pyworkflow.schedules.code"}
+"""Workflows of our own, by the module that holds each as `WORKFLOW`; every process can drive them."""
 
 
 class StepDefinition(Generic[P, R]):
@@ -274,6 +277,8 @@ def get_workflow(name: str) -> WorkflowDefinition[Any, Any]:
         WorkflowNotRegisteredError: this process has not imported it.
     """
     found = _workflows.get(name)
+    if found is None and name in SYSTEM_WORKFLOWS:
+        found = import_module(SYSTEM_WORKFLOWS[name]).WORKFLOW
     if found is None:
         have = ", ".join(sorted(_workflows)[:20]) or "none"
         raise WorkflowNotRegisteredError(
@@ -290,6 +295,8 @@ def list_workflows() -> Mapping[str, WorkflowDefinition[Any, Any]]:
 
 def _register(definition: WorkflowDefinition[Any, Any]) -> WorkflowDefinition[Any, Any]:
     """Keep the workflow under its name, by which a log finds its code again."""
+    if definition.name in SYSTEM_WORKFLOWS:
+        raise ConfigurationError(f"the name {definition.name!r} is pyworkflow's own; choose another")
     old = _workflows.get(definition.name)
     if old is not None and not _same_function(old.func, definition.func):
         raise ConfigurationError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ from pyworkflow_core.record import RunRecord, RunStatus
 from pyworkflow_core.storage import RunQuery, StorageBackend
 
 from .config import get_storage
-from .definitions import list_workflows
+from .definitions import SYSTEM_WORKFLOWS, list_workflows
 from .engine.engine import Engine, engine_for
 from .engine.results import last_payload
 from .errors import WorkflowNotFoundError
@@ -138,6 +138,9 @@ async def list_workflow_runs(
 ) -> list[WorkflowRun]:
     """The newest runs that match every filter given.
 
+    Runs of pyworkflow's own workflows, such as schedules, are left out unless `workflow_name` asks
+    for them.
+
     Raises:
         ValueError: a status that does not exist.
     """
@@ -150,17 +153,18 @@ async def list_workflow_runs(
         created_from=None if created_from is None else to_micros(created_from),
         created_before=None if created_before is None else to_micros(created_before),
     )
-    records = [record async for record in find_all(engine.storage, query, limit)]
+    hidden = () if workflow_name is not None else tuple(SYSTEM_WORKFLOWS)
+    records = [record async for record in find_all(engine.storage, query, limit, hidden)]
     return list(await asyncio.gather(*(_view(engine, record) for record in records)))
 
 
-async def find_all(storage: StorageBackend, query: RunQuery, limit: int) -> Any:
-    """Yield up to `limit` records of workflow runs, newest first, page by page."""
+async def find_all(storage: StorageBackend, query: RunQuery, limit: int, hidden: Collection[str] = ()) -> Any:
+    """Yield up to `limit` records of workflow runs, newest first; none of workflows that are `hidden`."""
     cursor: str | None = None
     while limit > 0:
         page = await storage.find(query, cursor=cursor, limit=min(limit, 500))
         for record in page.records:
-            if record.workflow and limit > 0:
+            if record.workflow and limit > 0 and record.workflow not in hidden:
                 limit -= 1
                 yield record
         cursor = page.cursor

@@ -42,6 +42,7 @@ class EventType(StrEnum):
     DELIVERIES_MADE = "deliveries_made"
     SIGNAL_RECEIVED = "signal_received"
     SIGNAL_SENT = "signal_sent"
+    SCHEDULE_CHANGED = "schedule_changed"
 
 
 class Payload(Struct, frozen=True, gc=False, omit_defaults=True):

@@ -15,6 +15,7 @@ from ..payloads import (
     HookExpired,
     HookReceived,
     RunRecovered,
+    ScheduleChanged,
     SignalReceived,
     SleepCompleted,
     StepCompleted,
@@ -30,6 +31,7 @@ from .children import on_child_ended, on_child_released, on_child_started
 from .inbox import on_signal_received
 from .mail import on_hook_expired, on_hook_received
 from .mismatch import not_waiting, on_unknown
+from .schedules import on_schedule_changed
 
 if TYPE_CHECKING:
     from .machine import Machine
@@ -136,6 +138,7 @@ HANDLERS: dict[type[Any], Callable[[Machine, Envelope[Any]], None]] = {
     HookReceived: on_hook_received,
     HookExpired: on_hook_expired,
     SignalReceived: on_signal_received,
+    ScheduleChanged: on_schedule_changed,
     ChildWorkflowStarted: on_child_started,
     ChildWorkflowCompleted: on_child_ended,
     ChildWorkflowFailed: on_child_ended,
