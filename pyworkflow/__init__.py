@@ -55,6 +55,8 @@ if TYPE_CHECKING:
         MaxNestingDepthError,
         QueryNotFoundError,
         RetryableError,
+        ScheduleExistsError,
+        ScheduleNotFoundError,
         StepContextError,
         StepHeartbeatTimeoutError,
         StepNotAwaitedError,
@@ -95,6 +97,19 @@ if TYPE_CHECKING:
         list_workflow_runs,
     )
     from .sagas import Saga, compensate, saga
+    from .schedules.changing import (
+        backfill_schedule,
+        delete_schedule,
+        pause_schedule,
+        resume_schedule,
+        trigger_schedule,
+        update_schedule,
+    )
+    from .schedules.creating import create_schedule
+    from .schedules.decorating import activate_scheduled_workflows, scheduled_workflow
+    from .schedules.local import LocalScheduler
+    from .schedules.reading import RecentRun, Schedule, get_schedule, list_schedules
+    from .schedules.spec import CalendarSpec, OverlapPolicy, ScheduleSpec, ScheduleStatus
     from .storage.file import FileStorageBackend
     from .storage.memory import InMemoryStorageBackend
     from .worker import Worker
@@ -102,6 +117,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CalendarSpec",
     "CancellationError",
     "ChildWorkflowError",
     "ChildWorkflowFailedError",
@@ -122,13 +138,21 @@ __all__ = [
     "IdempotencyConflictError",
     "InMemoryStorageBackend",
     "InvalidTokenError",
+    "LocalScheduler",
     "MaxNestingDepthError",
     "NonDeterminismError",
+    "OverlapPolicy",
     "QueryNotFoundError",
+    "RecentRun",
     "ResumeResult",
     "RetryableError",
     "RunStatus",
     "Saga",
+    "Schedule",
+    "ScheduleExistsError",
+    "ScheduleNotFoundError",
+    "ScheduleSpec",
+    "ScheduleStatus",
     "StepContext",
     "StepContextError",
     "StepDefinition",
@@ -152,18 +176,23 @@ __all__ = [
     "WorkflowRun",
     "WorkflowStalledError",
     "WorkflowTimeoutError",
+    "activate_scheduled_workflows",
+    "backfill_schedule",
     "cancel_workflow",
     "check_cancellation",
     "compensate",
     "configure",
     "configure_from_yaml",
     "continue_as_new",
+    "create_schedule",
     "define_hook",
+    "delete_schedule",
     "delete_step_checkpoint",
     "delete_step_checkpoint_blocking",
     "discover_workflows",
     "get_config",
     "get_logger",
+    "get_schedule",
     "get_step_context",
     "get_storage",
     "get_workflow_chain",
@@ -177,12 +206,14 @@ __all__ = [
     "is_cancelled",
     "list_backends",
     "list_hooks",
+    "list_schedules",
     "list_workflow_runs",
     "load_step_checkpoint",
     "load_step_checkpoint_blocking",
     "now",
     "open_storage",
     "patched",
+    "pause_schedule",
     "publish",
     "query",
     "query_workflow",
@@ -191,10 +222,12 @@ __all__ = [
     "resume",
     "resume_blocking",
     "resume_hook",
+    "resume_schedule",
     "rng",
     "saga",
     "save_step_checkpoint",
     "save_step_checkpoint_blocking",
+    "scheduled_workflow",
     "set_step_context",
     "shield",
     "sleep",
@@ -206,6 +239,8 @@ __all__ = [
     "step_hook_blocking",
     "step_info",
     "step_transaction",
+    "trigger_schedule",
+    "update_schedule",
     "uuid4",
     "workflow",
 ]
@@ -236,10 +271,10 @@ _HOMES = {
         "ChildWorkflowError ChildWorkflowFailedError CompensationError DiscoveryError FatalError "
         "HistoryLimitError HookAlreadyReceivedError HookExpiredError HookNotFoundError "
         "HookTokenInUseError IdempotencyConflictError InvalidTokenError MaxNestingDepthError "
-        "QueryNotFoundError RetryableError StepContextError StepHeartbeatTimeoutError "
-        "StepNotAwaitedError StepOutsideWorkflowError StepTimeoutError StepTransactionError "
-        "WorkflowAlreadyRunningError WorkflowInterruptedError WorkflowNotFoundError "
-        "WorkflowNotRegisteredError WorkflowStalledError WorkflowTimeoutError"
+        "QueryNotFoundError RetryableError ScheduleExistsError ScheduleNotFoundError StepContextError "
+        "StepHeartbeatTimeoutError StepNotAwaitedError StepOutsideWorkflowError StepTimeoutError "
+        "StepTransactionError WorkflowAlreadyRunningError WorkflowInterruptedError "
+        "WorkflowNotFoundError WorkflowNotRegisteredError WorkflowStalledError WorkflowTimeoutError"
     ),
     ".in_steps": (
         "StepInfo delete_step_checkpoint delete_step_checkpoint_blocking heartbeat load_step_checkpoint "
@@ -256,6 +291,14 @@ _HOMES = {
         "get_workflow_run_by_idempotency_key list_workflow_runs"
     ),
     ".sagas": "Saga compensate saga",
+    ".schedules.changing": (
+        "backfill_schedule delete_schedule pause_schedule resume_schedule trigger_schedule update_schedule"
+    ),
+    ".schedules.creating": "create_schedule",
+    ".schedules.decorating": "activate_scheduled_workflows scheduled_workflow",
+    ".schedules.local": "LocalScheduler",
+    ".schedules.reading": "RecentRun Schedule get_schedule list_schedules",
+    ".schedules.spec": "CalendarSpec OverlapPolicy ScheduleSpec ScheduleStatus",
     ".storage.file": "FileStorageBackend",
     ".storage.memory": "InMemoryStorageBackend",
     ".worker": "Worker",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
@@ -24,7 +25,15 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_workflows: dict[str, dict[str | None, WorkflowDefinition[Any, Any]]] = {}  # by name and version
+_workflows: dict[str, dict[str | None, WorkflowDefinition[Any, Any]]] = {}
+SYSTEM = "pyworkflow."
+"""Names of the engine's own workflows begin with this; listings leave their runs out."""
+_SYSTEM_HOMES = {
+    "pyworkflow.schedule": "pyworkflow.schedules.code",
+    "pyworkflow.stream": "pyworkflow.streams.hub",
+    "pyworkflow.stream_run": "pyworkflow.streams.running",
+}
+"""The module that defines each; every process can drive them."""
 
 
 class StepDefinition(Generic[P, R]):
@@ -292,6 +301,8 @@ def get_workflow(name: str) -> WorkflowDefinition[Any, Any]:
     Raises:
         WorkflowNotRegisteredError: this process has not imported it.
     """
+    if name in _SYSTEM_HOMES:
+        import_module(_SYSTEM_HOMES[name])
     versions = _workflows.get(name)
     if not versions:
         have = ", ".join(sorted(_workflows)[:20]) or "none"
@@ -328,6 +339,8 @@ def list_workflows() -> Mapping[str, WorkflowDefinition[Any, Any]]:
 
 def _register(definition: WorkflowDefinition[Any, Any]) -> WorkflowDefinition[Any, Any]:
     """Keep the workflow under its name, by which a log finds its code again."""
+    if definition.name.startswith(SYSTEM) and not definition.func.__module__.startswith(SYSTEM):
+        raise ConfigurationError(f"the name {definition.name!r} is pyworkflow's own; choose another")
     versions = _workflows.setdefault(definition.name, {})
     old = versions.get(definition.version)
     if old is not None and not _same_function(old.func, definition.func):

@@ -19,11 +19,13 @@
     ├── CompensationError                 what was done could not be undone
     ├── WorkflowInterruptedError
     ├── WorkflowNotFoundError
+    │   └── ScheduleNotFoundError         there is no schedule with this id
     ├── WorkflowAlreadyRunningError
     ├── WorkflowNotRegisteredError        nor is the version of it that the run started on
     ├── StepContextError                  (also a RuntimeError)
     ├── QueryNotFoundError
     ├── IdempotencyConflictError
+    ├── ScheduleExistsError               the id belongs to a schedule of something else
     ├── HookNotFoundError
     ├── HookExpiredError
     ├── HookAlreadyReceivedError
@@ -138,6 +140,22 @@ class WorkflowInterruptedError(WorkflowError):
 
 class WorkflowNotFoundError(WorkflowError):
     """There is no run with this id."""
+
+
+class ScheduleNotFoundError(WorkflowNotFoundError):
+    """There is no schedule with this id, or it was deleted."""
+
+
+class ScheduleExistsError(WorkflowError):
+    """The id belongs to a schedule that starts something else, or at other times.
+
+    Attributes:
+        schedule_id: that schedule.
+    """
+
+    def __init__(self, message: str, schedule_id: str = "") -> None:
+        super().__init__(message)
+        self.schedule_id = schedule_id
 
 
 class WorkflowAlreadyRunningError(WorkflowError):

@@ -35,6 +35,7 @@ from .runs import (
     WorkflowStarted,
     WorkflowSuspended,
 )
+from .schedules import ScheduleChanged, ScheduledRun
 from .signals import SignalReceived, SignalSent
 from .steps import (
     StepCancelled,
@@ -74,6 +75,8 @@ __all__ = [
     "PatchApplied",
     "Payload",
     "RunRecovered",
+    "ScheduleChanged",
+    "ScheduledRun",
     "SignalReceived",
     "SignalSent",
     "SleepCancelled",

@@ -50,6 +50,7 @@ class EventType(StrEnum):
     STEP_HEARTBEAT = "step_heartbeat"
     STEP_CHECKPOINT_SAVED = "step_checkpoint_saved"
     STEP_CHECKPOINT_DELETED = "step_checkpoint_deleted"
+    SCHEDULE_CHANGED = "schedule_changed"
 
 
 class Payload(Struct, frozen=True, gc=False, omit_defaults=True):

@@ -18,6 +18,7 @@ from ..payloads import (
     HookRefused,
     PatchApplied,
     RunRecovered,
+    ScheduleChanged,
     SignalReceived,
     SleepCompleted,
     StatePublished,
@@ -40,6 +41,7 @@ from .inbox import on_signal_received
 from .mail import on_hook_expired, on_hook_received, on_hook_refused
 from .mismatch import not_waiting, on_unknown
 from .notebook import on_note, on_patch_applied
+from .schedules import on_schedule_changed
 
 if TYPE_CHECKING:
     from .machine import Machine
@@ -155,6 +157,7 @@ HANDLERS: dict[type[Any], Callable[[Machine, Envelope[Any]], None]] = {
     HookExpired: on_hook_expired,
     HookRefused: on_hook_refused,
     SignalReceived: on_signal_received,
+    ScheduleChanged: on_schedule_changed,
     ChildWorkflowStarted: on_child_started,
     ChildWorkflowCompleted: on_child_ended,
     ChildWorkflowFailed: on_child_ended,
