@@ -22,18 +22,31 @@ if TYPE_CHECKING:
     from pyworkflow_core.storage import StorageBackend
 
     from .blocking import (
+        activate_scheduled_workflows_blocking,
+        backfill_schedule_blocking,
         cancel_workflow_blocking,
+        create_schedule_blocking,
+        delete_schedule_blocking,
+        get_schedule_blocking,
         get_workflow_chain_blocking,
         get_workflow_events_blocking,
         get_workflow_run_blocking,
         get_workflow_run_by_idempotency_key_blocking,
+        get_workflow_state_blocking,
         list_hooks_blocking,
+        list_schedules_blocking,
         list_workflow_runs_blocking,
+        pause_schedule_blocking,
+        query_workflow_blocking,
         resume_blocking,
         resume_hook_blocking,
+        resume_schedule_blocking,
         run_blocking,
         start_blocking,
+        trigger_schedule_blocking,
+        update_schedule_blocking,
     )
+    from .cancellation import check_cancellation, is_cancelled
     from .children import ChildWorkflowHandle, start_child_workflow
     from .config import (
         configure,
@@ -43,7 +56,9 @@ if TYPE_CHECKING:
         get_storage,
         reset_config,
     )
+    from .context import StepContext, get_step_context, has_step_context, set_step_context
     from .definitions import StepDefinition, WorkflowDefinition, step, workflow
+    from .deterministic import now, random, rng, uuid4
     from .engine.attempt import step_transaction
     from .engine.continuing import continue_as_new
     from .engine.control import resume, start
@@ -51,6 +66,7 @@ if TYPE_CHECKING:
     from .errors import (
         ChildWorkflowError,
         ChildWorkflowFailedError,
+        CompensationError,
         DiscoveryError,
         FatalError,
         HistoryLimitError,
@@ -61,7 +77,11 @@ if TYPE_CHECKING:
         IdempotencyConflictError,
         InvalidTokenError,
         MaxNestingDepthError,
+        QueryNotFoundError,
         RetryableError,
+        ScheduleExistsError,
+        ScheduleNotFoundError,
+        StepContextError,
         StepHeartbeatTimeoutError,
         StepNotAwaitedError,
         StepOutsideWorkflowError,
@@ -87,8 +107,11 @@ if TYPE_CHECKING:
         step_hook_blocking,
         step_info,
     )
+    from .logs import WorkflowLogger, get_logger
     from .open_hooks import HookInfo, list_hooks
+    from .patches import patched
     from .primitives import TypedHook, define_hook, hook, shield, sleep
+    from .queries import get_workflow_state, publish, query, query_workflow
     from .runs import (
         WorkflowRun,
         get_workflow_chain,
@@ -97,6 +120,20 @@ if TYPE_CHECKING:
         get_workflow_run_by_idempotency_key,
         list_workflow_runs,
     )
+    from .sagas import Saga, compensate, saga
+    from .schedules.changing import (
+        backfill_schedule,
+        delete_schedule,
+        pause_schedule,
+        resume_schedule,
+        trigger_schedule,
+        update_schedule,
+    )
+    from .schedules.creating import create_schedule
+    from .schedules.decorating import activate_scheduled_workflows, scheduled_workflow
+    from .schedules.local import LocalScheduler
+    from .schedules.reading import RecentRun, Schedule, get_schedule, list_schedules
+    from .schedules.spec import CalendarSpec, OverlapPolicy, ScheduleSpec, ScheduleStatus
     from .storage.file import FileStorageBackend
     from .storage.memory import InMemoryStorageBackend
     from .worker import Worker
@@ -104,10 +141,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CalendarSpec",
     "CancellationError",
     "ChildWorkflowError",
     "ChildWorkflowFailedError",
     "ChildWorkflowHandle",
+    "CompensationError",
     "ConfigurationError",
     "DiscoveryError",
     "Event",
@@ -123,11 +162,23 @@ __all__ = [
     "IdempotencyConflictError",
     "InMemoryStorageBackend",
     "InvalidTokenError",
+    "LocalScheduler",
     "MaxNestingDepthError",
     "NonDeterminismError",
+    "OverlapPolicy",
+    "QueryNotFoundError",
+    "RecentRun",
     "ResumeResult",
     "RetryableError",
     "RunStatus",
+    "Saga",
+    "Schedule",
+    "ScheduleExistsError",
+    "ScheduleNotFoundError",
+    "ScheduleSpec",
+    "ScheduleStatus",
+    "StepContext",
+    "StepContextError",
     "StepDefinition",
     "StepHeartbeatTimeoutError",
     "StepInfo",
@@ -143,21 +194,36 @@ __all__ = [
     "WorkflowDefinition",
     "WorkflowError",
     "WorkflowInterruptedError",
+    "WorkflowLogger",
     "WorkflowNotFoundError",
     "WorkflowNotRegisteredError",
     "WorkflowRun",
     "WorkflowStalledError",
     "WorkflowTimeoutError",
+    "activate_scheduled_workflows",
+    "activate_scheduled_workflows_blocking",
+    "backfill_schedule",
+    "backfill_schedule_blocking",
     "cancel_workflow",
     "cancel_workflow_blocking",
+    "check_cancellation",
+    "compensate",
     "configure",
     "configure_from_yaml",
     "continue_as_new",
+    "create_schedule",
+    "create_schedule_blocking",
     "define_hook",
+    "delete_schedule",
+    "delete_schedule_blocking",
     "delete_step_checkpoint",
     "delete_step_checkpoint_blocking",
     "discover_workflows",
     "get_config",
+    "get_logger",
+    "get_schedule",
+    "get_schedule_blocking",
+    "get_step_context",
     "get_storage",
     "get_workflow_chain",
     "get_workflow_chain_blocking",
@@ -167,24 +233,45 @@ __all__ = [
     "get_workflow_run_blocking",
     "get_workflow_run_by_idempotency_key",
     "get_workflow_run_by_idempotency_key_blocking",
+    "get_workflow_state",
+    "get_workflow_state_blocking",
+    "has_step_context",
     "heartbeat",
     "hook",
+    "is_cancelled",
     "list_backends",
     "list_hooks",
     "list_hooks_blocking",
+    "list_schedules",
+    "list_schedules_blocking",
     "list_workflow_runs",
     "list_workflow_runs_blocking",
     "load_step_checkpoint",
     "load_step_checkpoint_blocking",
+    "now",
     "open_storage",
+    "patched",
+    "pause_schedule",
+    "pause_schedule_blocking",
+    "publish",
+    "query",
+    "query_workflow",
+    "query_workflow_blocking",
+    "random",
     "reset_config",
     "resume",
     "resume_blocking",
     "resume_hook",
     "resume_hook_blocking",
+    "resume_schedule",
+    "resume_schedule_blocking",
+    "rng",
     "run_blocking",
+    "saga",
     "save_step_checkpoint",
     "save_step_checkpoint_blocking",
+    "scheduled_workflow",
+    "set_step_context",
     "shield",
     "sleep",
     "start",
@@ -195,6 +282,11 @@ __all__ = [
     "step_hook_blocking",
     "step_info",
     "step_transaction",
+    "trigger_schedule",
+    "trigger_schedule_blocking",
+    "update_schedule",
+    "update_schedule_blocking",
+    "uuid4",
     "workflow",
 ]
 
@@ -210,21 +302,29 @@ _HOMES = {
     "pyworkflow_core.record": "RunStatus",
     "pyworkflow_core.storage": "StorageBackend",
     ".blocking": (
-        "cancel_workflow_blocking get_workflow_chain_blocking get_workflow_events_blocking "
-        "get_workflow_run_blocking get_workflow_run_by_idempotency_key_blocking list_hooks_blocking "
-        "list_workflow_runs_blocking resume_blocking resume_hook_blocking run_blocking start_blocking"
+        "activate_scheduled_workflows_blocking backfill_schedule_blocking cancel_workflow_blocking "
+        "create_schedule_blocking delete_schedule_blocking get_schedule_blocking "
+        "get_workflow_chain_blocking get_workflow_events_blocking get_workflow_run_blocking "
+        "get_workflow_run_by_idempotency_key_blocking get_workflow_state_blocking list_hooks_blocking "
+        "list_schedules_blocking list_workflow_runs_blocking pause_schedule_blocking "
+        "query_workflow_blocking resume_blocking resume_hook_blocking resume_schedule_blocking "
+        "run_blocking start_blocking trigger_schedule_blocking update_schedule_blocking"
     ),
+    ".cancellation": "check_cancellation is_cancelled",
     ".children": "ChildWorkflowHandle start_child_workflow",
     ".config": "configure configure_from_yaml discover_workflows get_config get_storage reset_config",
+    ".context": "StepContext get_step_context has_step_context set_step_context",
     ".definitions": "StepDefinition WorkflowDefinition step workflow",
+    ".deterministic": "now random rng uuid4",
     ".engine.attempt": "step_transaction",
     ".engine.continuing": "continue_as_new",
     ".engine.control": "resume start",
     ".engine.external": "ResumeResult cancel_workflow resume_hook",
     ".errors": (
-        "ChildWorkflowError ChildWorkflowFailedError DiscoveryError FatalError HistoryLimitError "
-        "HookAlreadyReceivedError HookExpiredError HookNotFoundError HookTokenInUseError "
-        "IdempotencyConflictError InvalidTokenError MaxNestingDepthError RetryableError "
+        "ChildWorkflowError ChildWorkflowFailedError CompensationError DiscoveryError FatalError "
+        "HistoryLimitError HookAlreadyReceivedError HookExpiredError HookNotFoundError "
+        "HookTokenInUseError IdempotencyConflictError InvalidTokenError MaxNestingDepthError "
+        "QueryNotFoundError RetryableError ScheduleExistsError ScheduleNotFoundError StepContextError "
         "StepHeartbeatTimeoutError StepNotAwaitedError StepOutsideWorkflowError StepTimeoutError "
         "StepTransactionError WorkflowAlreadyRunningError WorkflowInterruptedError "
         "WorkflowNotFoundError WorkflowNotRegisteredError WorkflowStalledError WorkflowTimeoutError"
@@ -234,15 +334,27 @@ _HOMES = {
         "load_step_checkpoint_blocking save_step_checkpoint save_step_checkpoint_blocking step_hook "
         "step_hook_blocking step_info"
     ),
+    ".logs": "WorkflowLogger get_logger",
     ".open_hooks": "HookInfo list_hooks",
+    ".patches": "patched",
     ".primitives": "TypedHook define_hook hook shield sleep",
+    ".queries": "get_workflow_state publish query query_workflow",
     ".runs": (
         "WorkflowRun get_workflow_chain get_workflow_events get_workflow_run "
         "get_workflow_run_by_idempotency_key list_workflow_runs"
     ),
-    ".worker": "Worker",
+    ".sagas": "Saga compensate saga",
+    ".schedules.changing": (
+        "backfill_schedule delete_schedule pause_schedule resume_schedule trigger_schedule update_schedule"
+    ),
+    ".schedules.creating": "create_schedule",
+    ".schedules.decorating": "activate_scheduled_workflows scheduled_workflow",
+    ".schedules.local": "LocalScheduler",
+    ".schedules.reading": "RecentRun Schedule get_schedule list_schedules",
+    ".schedules.spec": "CalendarSpec OverlapPolicy ScheduleSpec ScheduleStatus",
     ".storage.file": "FileStorageBackend",
     ".storage.memory": "InMemoryStorageBackend",
+    ".worker": "Worker",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 

@@ -19,6 +19,7 @@ from .engine.control import resume, start
 from .engine.external import cancel_workflow, resume_hook
 from .engine.loop_thread import loop_thread
 from .open_hooks import list_hooks
+from .queries import get_workflow_state, query_workflow
 from .runs import (
     get_workflow_chain,
     get_workflow_events,
@@ -26,6 +27,17 @@ from .runs import (
     get_workflow_run_by_idempotency_key,
     list_workflow_runs,
 )
+from .schedules.changing import (
+    backfill_schedule,
+    delete_schedule,
+    pause_schedule,
+    resume_schedule,
+    trigger_schedule,
+    update_schedule,
+)
+from .schedules.creating import create_schedule
+from .schedules.decorating import activate_scheduled_workflows
+from .schedules.reading import get_schedule, list_schedules
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -89,3 +101,15 @@ get_workflow_run_by_idempotency_key_blocking = twin(get_workflow_run_by_idempote
 get_workflow_events_blocking = twin(get_workflow_events)
 get_workflow_chain_blocking = twin(get_workflow_chain)
 list_workflow_runs_blocking = twin(list_workflow_runs)
+activate_scheduled_workflows_blocking = twin(activate_scheduled_workflows)
+backfill_schedule_blocking = twin(backfill_schedule)
+create_schedule_blocking = twin(create_schedule)
+delete_schedule_blocking = twin(delete_schedule)
+get_schedule_blocking = twin(get_schedule)
+get_workflow_state_blocking = twin(get_workflow_state)
+list_schedules_blocking = twin(list_schedules)
+pause_schedule_blocking = twin(pause_schedule)
+query_workflow_blocking = twin(query_workflow)
+resume_schedule_blocking = twin(resume_schedule)
+trigger_schedule_blocking = twin(trigger_schedule)
+update_schedule_blocking = twin(update_schedule)

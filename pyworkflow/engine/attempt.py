@@ -68,6 +68,8 @@ class Attempt:
         engine: what the process's runs share.
         notebook: what the attempt records while it runs.
         turn: the turn at the run's log that it asked for.
+        stopped: whether nobody wants what it does any more.
+        stop_reason: why, in words; None where a request to stop gave no reason.
     """
 
     __slots__ = (
@@ -83,6 +85,8 @@ class Attempt:
         "call",
         "engine",
         "notebook",
+        "stop_reason",
+        "stopped",
         "turn",
     )
 
@@ -102,6 +106,8 @@ class Attempt:
         self._start_child = start_child
         self._children = 0
         self.turn: Turn | None = None
+        self.stopped = False
+        self.stop_reason: str | None = None
         self._context: AbstractAsyncContextManager[Any] | None = None
         self._connection: Any = None
         self._left = False
@@ -171,6 +177,12 @@ class Attempt:
         return self.turn is not None and not self.turn.has_ended
 
     # ---- for the engine --------------------------------------------------------------
+
+    def stop(self, reason: str | None) -> None:
+        """Let the step learn that nobody wants it any more, also where it runs in a thread."""
+        if not self.stopped:
+            self.stop_reason = reason
+            self.stopped = True
 
     async def finish(
         self, report: Payload | None, failed: Callable[[BaseException], Payload]
@@ -243,9 +255,10 @@ class Attempt:
             await context.__aexit__(_Undo, undo, undo.__traceback__)
 
     async def close(self) -> None:
-        """Undo what was not ended."""
+        """Undo what was not ended; a thread that the step left behind may learn that it is over."""
         self._over = True
         self.notebook.close()
+        self.stop("its attempt is over: it ended, was cut off or took longer than its timeout")
         await self._undo()
 
     def end_turn(self) -> None:

@@ -138,6 +138,7 @@ class Drive(DrivenRun):
                 pass
             await self._workshop.finish_telling(self.engine.settings.grace)
             await self._settle_up()
+            await self._workshop.end(self.engine.settings.grace)
         except asyncio.CancelledError:
             await self._leave(_CUT_OFF)
             raise

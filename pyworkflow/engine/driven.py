@@ -259,7 +259,7 @@ class DrivenRun:
         self.log.move_to(record)
         self._machine.feed(history)
         self._find_debts(record, history)
-        self._workshop.cancel_unwanted(self._machine.steps)
+        self._stop_steps()
         self._workshop.entries.grant(self._machine)
         # An attempt that is durable, and of which this process lost sight on the way here.
         self._launches = self._workshop.missing(self._machine.open_steps())
@@ -279,7 +279,7 @@ class DrivenRun:
             self._workshop.begin(self._launches, self._machine.steps)
         if self._given_up:
             self._given_up = False
-            self._workshop.cancel_unwanted(self._machine.steps)
+            self._stop_steps()
         self._launches.clear()
         if self._announce:
             self._untold += self._announce
@@ -291,6 +291,12 @@ class DrivenRun:
         if self._debts is None and self._untold:
             self._workshop.announce(self._untold)
             self._untold.clear()
+
+    def _stop_steps(self) -> None:
+        """Cancel the steps that the workflow no longer waits for."""
+        machine = self._machine
+        reason = machine.cancel_reason if machine.cancel_delivered else "the workflow no longer waits for it"
+        self._workshop.cancel_unwanted(machine.steps, reason)
 
     def _drop(self) -> None:
         self._workshop.drop()

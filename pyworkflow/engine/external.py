@@ -6,7 +6,6 @@ first, it is validated again. So of two answers to one hook exactly one is accep
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from typing import Any
 
@@ -20,6 +19,7 @@ from pyworkflow_core.record import RunRecord, RunStatus
 from pyworkflow_core.storage import StorageBackend
 
 from ..config import get_storage
+from ..durations import Duration, to_duration
 from ..errors import (
     HookAlreadyReceivedError,
     HookExpiredError,
@@ -28,6 +28,7 @@ from ..errors import (
     WorkflowNotFoundError,
 )
 from .answers import encode_answer
+from .clock import time_limit
 from .engine import Engine, engine_for
 from .history import envelopes_of
 from .hooklog import HookState, find_hook, hooks_of
@@ -112,19 +113,20 @@ async def cancel_workflow(
     run_id: str,
     reason: str | None = None,
     wait: bool = False,
-    timeout: float | None = None,
+    timeout: Duration | None = None,
     *,
     storage: StorageBackend | str | None = None,
 ) -> bool:
     """Ask a run to stop. Its code gets `CancellationError` at its next pyworkflow await.
 
-    Of a run that continued as new, the one that goes on is asked.
+    Of a run that continued as new, the one that goes on is asked. A run is asked once: a second
+    request changes nothing, and the first reason stands.
 
     Args:
         run_id: the run.
         reason: text that the code and the log get.
         wait: until the run has ended; it is taken up here if it is due and nobody has it.
-        timeout: seconds to wait at most.
+        timeout: how long to wait at most.
         storage: where the run's log is; the configured one unless given.
 
     Returns:
@@ -132,10 +134,11 @@ async def cancel_workflow(
 
     Raises:
         WorkflowNotFoundError: there is no such run.
-        ValueError: the reason cannot be recorded.
+        ValueError: the reason cannot be recorded, or the timeout is no duration.
         TimeoutError: it did not end in time; the request stands.
     """
     engine = engine_for(get_storage(storage))
+    limit = None if timeout is None else to_duration(timeout, "timeout")
     if reason is not None and (
         not isinstance(reason, str) or reason != reason.encode(errors="ignore").decode()
     ):
@@ -158,7 +161,7 @@ async def cancel_workflow(
                 await run_errand(engine, record.run_id)
             break
     if wait:
-        async with asyncio.timeout(timeout):
+        async with time_limit(engine.clock, limit, f"run {run_id!r} was asked to stop and did not end"):
             await wait_until_ended(engine, run_id, here=True)
     return True
 

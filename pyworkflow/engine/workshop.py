@@ -40,6 +40,8 @@ class Workshop:
         self._engine = engine
         self._run_id = run_id
         self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._attempts: dict[Key, Attempt] = {}
+        self._stopped: set[Key] = set()
         self._background: set[asyncio.Task[None]] = set()
         self._waker: asyncio.Future[None] | None = None
         self._turns: deque[Turn] = deque()
@@ -130,11 +132,11 @@ class Workshop:
         known = reported.union(self._tasks)
         return [call for call in calls if (call.name, call.ordinal) not in known]
 
-    def cancel_unwanted(self, wanted: dict[Key, StepCall]) -> None:
-        """Cancel steps that the workflow no longer waits for."""
+    def cancel_unwanted(self, wanted: dict[Key, StepCall], reason: str | None = None) -> None:
+        """Cancel steps that the workflow no longer waits for; once, so that they can clean up."""
         for key, task in self._tasks.items():
-            if key not in wanted:
-                self._cancel(key, task)
+            if key not in wanted and key not in self._stopped:
+                self._cancel(key, task, reason)
 
     def announce(self, hooks: list[HookCall]) -> None:
         """Tell people about hooks that are durable now."""
@@ -167,7 +169,7 @@ class Workshop:
     async def end(self, grace: int) -> None:
         """Cancel the steps and wait for them, `grace` microseconds at most. Threads go on unheard."""
         tasks = [*self._tasks.values(), *self._background]
-        self.drop()
+        self._close(again=False)
         if tasks:
             await asyncio.wait(tasks, timeout=grace / 1e6)
 
@@ -177,7 +179,10 @@ class Workshop:
             await asyncio.wait(self._background, timeout=grace / 1e6)
 
     def drop(self) -> None:
-        """Cancel the steps without waiting."""
+        """Cancel the steps without waiting; those that are still at their clean-up, once more."""
+        self._close(again=True)
+
+    def _close(self, *, again: bool) -> None:
         self._closed = True
         self.entries.close()
         for turn in self._turns:
@@ -187,11 +192,16 @@ class Workshop:
                 granted.cancel()
         self._requests.clear()
         for key, task in self._tasks.items():
-            self._cancel(key, task)
+            if again or key not in self._stopped:
+                self._cancel(key, task, "its run has ended, or has left this process")
         for task in self._background:
             task.cancel()
 
-    def _cancel(self, key: Key, task: asyncio.Task[None]) -> None:
+    def _cancel(self, key: Key, task: asyncio.Task[None], reason: str | None) -> None:
+        self._stopped.add(key)
+        attempt = self._attempts.get(key)
+        if attempt is not None:
+            attempt.stop(reason)
         # One that is cancelled before its first turn never comes to its own `finally`.
         task.cancel()
         task.add_done_callback(lambda ended: self._forget(key, ended))
@@ -199,6 +209,7 @@ class Workshop:
     def _forget(self, key: Key, task: asyncio.Task[None]) -> None:
         if self._tasks.get(key) is task:
             del self._tasks[key]
+            self._stopped.discard(key)
             self.wake_up()
 
     async def _step(self, key: Key, call: StepCall) -> None:
@@ -206,6 +217,7 @@ class Workshop:
         how = engine.codec, engine.clock.now, engine.rng, engine.storage.limits
         attempt = Attempt(call, engine, self._ask, self._start_child, self.entries)
         current_attempt.set(attempt)
+        self._attempts[key] = attempt
         try:
             report: Payload | None = await execute(call, *how)
             if attempt.turn is not None:
@@ -218,6 +230,8 @@ class Workshop:
                 await attempt.close()
             finally:
                 self._tasks.pop(key, None)
+                self._attempts.pop(key, None)
+                self._stopped.discard(key)
                 attempt.end_turn()
                 self.wake_up()
 

@@ -20,6 +20,7 @@ from .children import (
     ChildWorkflowReleased,
     ChildWorkflowStarted,
 )
+from .notebook import PatchApplied, StatePublished, StepContextSet
 from .progress import StepCheckpointDeleted, StepCheckpointSaved, StepHeartbeat
 from .runs import (
     CancellationRequested,
@@ -34,6 +35,7 @@ from .runs import (
     WorkflowStarted,
     WorkflowSuspended,
 )
+from .schedules import ScheduleChanged, ScheduledRun
 from .signals import SignalReceived, SignalSent
 from .steps import (
     StepCancelled,
@@ -70,17 +72,22 @@ __all__ = [
     "HookReceived",
     "HookRefused",
     "HookTokenTaken",
+    "PatchApplied",
     "Payload",
     "RunRecovered",
+    "ScheduleChanged",
+    "ScheduledRun",
     "SignalReceived",
     "SignalSent",
     "SleepCancelled",
     "SleepCompleted",
     "SleepStarted",
+    "StatePublished",
     "StepCancelled",
     "StepCheckpointDeleted",
     "StepCheckpointSaved",
     "StepCompleted",
+    "StepContextSet",
     "StepFailed",
     "StepHeartbeat",
     "StepRetrying",

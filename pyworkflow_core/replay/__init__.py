@@ -13,6 +13,7 @@ from .loop import WorkflowLoop, current_machine
 from .machine import Machine
 from .notes import NoteCall, note
 from .outcome import Outcome
+from .schedules import ScheduleNote
 from .shield import Shield
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "NoteCall",
     "Outcome",
     "ReleaseCall",
+    "ScheduleNote",
     "Shield",
     "SleepCall",
     "StepCall",

@@ -16,12 +16,16 @@ from ..payloads import (
     HookExpired,
     HookReceived,
     HookRefused,
+    PatchApplied,
     RunRecovered,
+    ScheduleChanged,
     SignalReceived,
     SleepCompleted,
+    StatePublished,
     StepCheckpointDeleted,
     StepCheckpointSaved,
     StepCompleted,
+    StepContextSet,
     StepFailed,
     StepHeartbeat,
     StepRetrying,
@@ -36,6 +40,8 @@ from .in_steps import notes_of, on_checkpoint_deleted, on_checkpoint_saved, on_h
 from .inbox import on_signal_received
 from .mail import on_hook_expired, on_hook_received, on_hook_refused
 from .mismatch import not_waiting, on_unknown
+from .notebook import on_note, on_patch_applied
+from .schedules import on_schedule_changed
 
 if TYPE_CHECKING:
     from .machine import Machine
@@ -151,11 +157,15 @@ HANDLERS: dict[type[Any], Callable[[Machine, Envelope[Any]], None]] = {
     HookExpired: on_hook_expired,
     HookRefused: on_hook_refused,
     SignalReceived: on_signal_received,
+    ScheduleChanged: on_schedule_changed,
     ChildWorkflowStarted: on_child_started,
     ChildWorkflowCompleted: on_child_ended,
     ChildWorkflowFailed: on_child_ended,
     ChildWorkflowCancelled: on_child_ended,
     ChildWorkflowReleased: on_child_released,
+    PatchApplied: on_patch_applied,
+    StepContextSet: on_note,
+    StatePublished: on_note,
     UnknownPayload: on_unknown,
 }
 """Handlers by payload class; those that are methods of the machine are in its own file."""

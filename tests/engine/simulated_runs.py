@@ -11,6 +11,7 @@ from storage_wrappers import append_from_outside
 
 from pyworkflow.definitions import WorkflowDefinition, get_workflow
 from pyworkflow.engine.clock import VirtualClock
+from pyworkflow.engine.compensating import main_of
 from pyworkflow.engine.continuing import ContinueAsNew
 from pyworkflow.engine.control import drive_for
 from pyworkflow.engine.drive import RunLost
@@ -30,7 +31,6 @@ from pyworkflow_core.payloads import (
     WorkflowCompleted,
     WorkflowContinuedAsNew,
     WorkflowFailed,
-    WorkflowStarted,
 )
 from pyworkflow_core.record import RunRecord, evolve
 from pyworkflow_core.replay import Machine
@@ -133,12 +133,7 @@ def check_log(events: list[Event], record: RunRecord) -> None:
 
 def machine_of(run_id: str, definition: WorkflowDefinition[Any, Any], incarnation: str = "") -> Machine:
     """A fresh machine for a run."""
-
-    async def main(started: WorkflowStarted) -> Any:
-        args, kwargs = default_codec.decode_args(started.args, reach=definition.reach)
-        return await definition.func(*args, **kwargs)
-
-    return Machine(run_id, main, incarnation=incarnation)
+    return Machine(run_id, main_of(definition, default_codec), incarnation=incarnation)
 
 
 def replay(
