@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -19,6 +20,8 @@ from .engine import Engine
 from .entries import Entries
 from .notebook import Notebook
 from .turn import Turn
+
+_making = threading.Lock()
 
 
 class _Undo(Exception):
@@ -66,7 +69,6 @@ class Attempt:
     Attributes:
         call: the step's call.
         engine: what the process's runs share.
-        notebook: what the attempt records while it runs.
         turn: the turn at the run's log that it asked for.
         stopped: whether nobody wants what it does any more.
         stop_reason: why, in words; None where a request to stop gave no reason.
@@ -78,13 +80,15 @@ class Attempt:
         "_children",
         "_connection",
         "_context",
+        "_entries",
         "_left",
+        "_loop",
+        "_notebook",
         "_over",
         "_start_child",
         "_storage",
         "call",
         "engine",
-        "notebook",
         "stop_reason",
         "stopped",
         "turn",
@@ -100,7 +104,9 @@ class Attempt:
     ) -> None:
         self.call = call
         self.engine = engine
-        self.notebook = Notebook(call, engine, entries)
+        self._entries = entries
+        self._loop = asyncio.get_running_loop()
+        self._notebook: Notebook | None = None
         self._storage: StorageBackend = engine.storage
         self._ask = ask
         self._start_child = start_child
@@ -170,6 +176,21 @@ class Attempt:
                 f"step {name!r} asks for a transaction, and {self._storage!r} has none to share: keep the "
                 "runs in the database that holds your tables (sqlite:///…, postgresql://…, mysql://…)"
             )
+
+    @property
+    def notebook(self) -> Notebook:
+        """What the attempt records while it runs; made when the step first asks, in whatever thread."""
+        if self._notebook is None:
+            with _making:
+                if self._notebook is None:
+                    self._notebook = Notebook(self.call, self.engine, self._entries, self._loop)
+            if self._over:
+                self._notebook.close()
+        return self._notebook
+
+    def with_details(self, report: Payload | None) -> Payload | None:
+        """The report of the attempt's end, with details of heartbeats that are not in the log yet."""
+        return report if self._notebook is None else self._notebook.with_details(report)
 
     @property
     def has_its_turn(self) -> bool:
@@ -257,7 +278,8 @@ class Attempt:
     async def close(self) -> None:
         """Undo what was not ended; a thread that the step left behind may learn that it is over."""
         self._over = True
-        self.notebook.close()
+        if self._notebook is not None:
+            self._notebook.close()
         self.stop("its attempt is over: it ended, was cut off or took longer than its timeout")
         await self._undo()
 

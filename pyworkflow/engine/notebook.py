@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -39,18 +38,20 @@ class Notebook:
         call: the step's call.
         engine: what the process's runs share.
         entries: takes what is to be in the run's log.
+        loop: the event loop on which the run is driven.
 
     Attributes:
-        loop: the event loop on which the run is driven.
+        loop: as given.
         attempt: the how-manieth attempt this is.
         details: encoded details of the last heartbeat of this attempt or an earlier one.
         checkpoints: encoded checkpoints, by name.
         over: whether the attempt has ended.
     """
 
-    def __init__(self, call: StepCall, engine: Engine, entries: Entries) -> None:
-        self._call, self._engine, self._entries = call, engine, entries
-        self.loop = asyncio.get_running_loop()
+    def __init__(
+        self, call: StepCall, engine: Engine, entries: Entries, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._call, self._engine, self._entries, self.loop = call, engine, entries, loop
         self.attempt = call.attempt
         self._key = (call.name, call.ordinal)
         notes = call.machine.in_steps.get(self._key) or StepNotes()
@@ -61,7 +62,6 @@ class Notebook:
         self._written: set[Entry] = set()
         self.over = False
         # Heartbeats.
-        self._thread = threading.get_ident()
         self._last_beat = engine.clock.now()
         self._next_entry = 0
         self._entry: Entry | None = None
@@ -139,7 +139,7 @@ class Notebook:
         self._unwritten = self.details
         if silent:
             return
-        if threading.get_ident() == self._thread:
+        if running_loop() is self.loop:
             self._flush()
         else:
             with contextlib.suppress(RuntimeError):  # the loop has ended, and the run with it
@@ -261,3 +261,11 @@ class Notebook:
             self._flush_alarm.cancel()
         for entry in list(self._written):
             self._entries.withdraw(entry)
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop that runs in this thread, if one does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -129,6 +129,7 @@ def test_a_type_is_found_by_name_only_where_code_has_it() -> None:
     assert find_schema("builtins.int", {}) is int
     for other in ("os.system", "builtins.eval", "subprocess.Popen", "", "Packed", "other.Packed"):
         assert find_schema(other, names) is None
+    assert find_schema("subprocess.Popen", {"subprocess": subprocess}) is None  # no type for data
     local = type("Local", (), {"__module__": "somewhere"})
     assert find_schema("somewhere.Local", {}) is None
     assert remember_schema(local) == "somewhere.Local"
