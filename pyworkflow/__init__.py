@@ -53,6 +53,8 @@ if TYPE_CHECKING:
         StepOutsideWorkflowError,
         StepTimeoutError,
         StepTransactionError,
+        StreamFailedError,
+        StreamNotFoundError,
         WorkflowAlreadyRunningError,
         WorkflowInterruptedError,
         WorkflowNotFoundError,
@@ -71,6 +73,19 @@ if TYPE_CHECKING:
     )
     from .storage.file import FileStorageBackend
     from .storage.memory import InMemoryStorageBackend
+    from .streams import (
+        Signal,
+        StreamWorkflowResult,
+        emit,
+        get_checkpoint,
+        get_current_signal,
+        run_stream_workflow,
+        save_checkpoint,
+        set_result,
+        stream_step,
+        stream_workflow,
+        terminate,
+    )
     from .worker import Worker
 
 __version__ = "0.1.0"
@@ -98,12 +113,16 @@ __all__ = [
     "ResumeResult",
     "RetryableError",
     "RunStatus",
+    "Signal",
     "StepDefinition",
     "StepNotAwaitedError",
     "StepOutsideWorkflowError",
     "StepTimeoutError",
     "StepTransactionError",
     "StorageBackend",
+    "StreamFailedError",
+    "StreamNotFoundError",
+    "StreamWorkflowResult",
     "TypedHook",
     "UnserializableValueError",
     "Worker",
@@ -122,7 +141,10 @@ __all__ = [
     "continue_as_new",
     "define_hook",
     "discover_workflows",
+    "emit",
+    "get_checkpoint",
     "get_config",
+    "get_current_signal",
     "get_storage",
     "get_workflow_chain",
     "get_workflow_events",
@@ -136,6 +158,9 @@ __all__ = [
     "resume",
     "resume_blocking",
     "resume_hook",
+    "run_stream_workflow",
+    "save_checkpoint",
+    "set_result",
     "shield",
     "sleep",
     "start",
@@ -143,6 +168,9 @@ __all__ = [
     "start_child_workflow",
     "step",
     "step_transaction",
+    "stream_step",
+    "stream_workflow",
+    "terminate",
     "workflow",
 ]
 
@@ -170,6 +198,7 @@ _HOMES = {
         "HookAlreadyReceivedError HookExpiredError HookNotFoundError IdempotencyConflictError "
         "InvalidTokenError MaxNestingDepthError RetryableError StepNotAwaitedError "
         "StepOutsideWorkflowError StepTimeoutError StepTransactionError "
+        "StreamFailedError StreamNotFoundError "
         "WorkflowAlreadyRunningError WorkflowInterruptedError WorkflowNotFoundError "
         "WorkflowNotRegisteredError WorkflowStalledError WorkflowTimeoutError"
     ),
@@ -177,6 +206,10 @@ _HOMES = {
     ".runs": (
         "WorkflowRun get_workflow_chain get_workflow_events get_workflow_run "
         "get_workflow_run_by_idempotency_key list_workflow_runs"
+    ),
+    ".streams": (
+        "Signal StreamWorkflowResult emit get_checkpoint get_current_signal run_stream_workflow "
+        "save_checkpoint set_result stream_step stream_workflow terminate"
     ),
     ".worker": "Worker",
     ".storage.file": "FileStorageBackend",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
@@ -19,6 +20,13 @@ from .retry import RetryDelay, RetryPolicy, retry_policy
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+SYSTEM = "pyworkflow."
+"""Names of workflows that belong to the engine begin with this; listings leave their runs out."""
+_SYSTEM_HOMES = {
+    "pyworkflow.stream": "pyworkflow.streams.hub",
+    "pyworkflow.stream_run": "pyworkflow.streams.running",
+}
 
 _workflows: dict[str, WorkflowDefinition[Any, Any]] = {}
 
@@ -274,6 +282,9 @@ def get_workflow(name: str) -> WorkflowDefinition[Any, Any]:
         WorkflowNotRegisteredError: this process has not imported it.
     """
     found = _workflows.get(name)
+    if found is None and name in _SYSTEM_HOMES:
+        import_module(_SYSTEM_HOMES[name])
+        found = _workflows.get(name)
     if found is None:
         have = ", ".join(sorted(_workflows)[:20]) or "none"
         raise WorkflowNotRegisteredError(

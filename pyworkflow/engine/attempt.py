@@ -74,6 +74,7 @@ class Attempt:
         "_context",
         "_left",
         "_over",
+        "_signals",
         "_start_child",
         "_storage",
         "call",
@@ -94,6 +95,7 @@ class Attempt:
         self._ask = ask
         self._start_child = start_child
         self._children = 0
+        self._signals = 0
         self.turn: Turn | None = None
         self._context: AbstractAsyncContextManager[Any] | None = None
         self._connection: Any = None
@@ -135,6 +137,17 @@ class Attempt:
         )
         await self._start_child(ChildWorkflowStarted(start.workflow, 0, run_id, start, abandon, step, at))
         return run_id
+
+    async def start_run(self, run_id: str, start: WorkflowStarted) -> None:
+        """Create a run that is nobody's child; the step's run notes that it did, and lets it alone."""
+        step = f"{self.call.name}#{self.call.ordinal}"
+        await self._start_child(ChildWorkflowStarted(start.workflow, 0, run_id, start, True, step))
+
+    def derive_id(self) -> str:
+        """The id of the next signal that the step sends; a further attempt gets the same ones again."""
+        self._signals += 1
+        machine, step = self.call.machine, f"{self.call.name}#{self.call.ordinal}"
+        return derive_run_id("signal", machine.run_id, machine.incarnation, "step", step, str(self._signals))
 
     def _check(self) -> None:
         name = self.call.name
