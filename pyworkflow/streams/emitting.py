@@ -22,7 +22,7 @@ from ..errors import StreamNotFoundError
 from .definitions import StreamDefinition, name_of, schema_for, steps_of
 from .naming import tell_stream
 from .signal import TERMINATE, Signal, Wire, body_of, check_type, pack, plain
-from .step_context import current_handling, current_scope
+from .step_context import current_handling, current_scope, current_storage
 
 log = logging.getLogger("pyworkflow")
 
@@ -145,7 +145,10 @@ async def _emit(
 ) -> dict[str, Any]:
     """Tell it, outside of workflow code. What the log of a workflow keeps of it."""
     attempt = current_attempt.get()
-    engine = engine_for(get_storage(storage)) if attempt is None or storage is not None else attempt.engine
+    if attempt is not None and storage is None:
+        engine = attempt.engine
+    else:
+        engine = engine_for(get_storage(storage or current_storage.get()))
     by = "" if attempt is None else attempt.call.machine.run_id
     if signal_id is None:
         signal_id = engine.ids.event_id() if attempt is None else attempt.derive_id()

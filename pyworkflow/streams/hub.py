@@ -11,7 +11,7 @@ import heapq
 from typing import Any
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from pyworkflow_core.payloads import (
     ChildWorkflowCancelled,
@@ -31,7 +31,15 @@ from .signal import ENDED, JOIN, LAST, RESERVED, TERMINATE, WATCH, Wire, pack, u
 EVENTS = 2000
 """Events of the run, about, after which it continues as new."""
 _PER_SIGNAL = 3  # itself, and what a run notes of coming and going
-_OTHERS = 100
+_BACKLOG = 100
+
+
+class _Error(Struct):
+    type: str
+    message: str
+
+
+_decode_error = msgspec.json.Decoder(_Error).decode
 
 
 class Hub:
@@ -111,7 +119,9 @@ class Hub:
             while self._delayed and self._delayed[0][0] <= machine.now:
                 _, _, kind, wire = heapq.heappop(self._delayed)
                 self._send(kind, unpack(Raw(wire.encode())))
-            if self._events + _PER_SIGNAL * machine.inbox.heard >= EVENTS and self._tasks and len(machine.inbox.untaken) < _OTHERS:
+            grown = self._events + _PER_SIGNAL * machine.inbox.heard >= EVENTS
+            if grown and self._tasks and not pump.done() and len(machine.inbox.untaken) < _BACKLOG:
+                pump.cancel()  # or it would take a signal that belongs to the run that goes on
                 continue_as_new(*self._of, self._state())
         pump.cancel()
 
@@ -202,11 +212,6 @@ def _end_of(machine: Machine, how: ChildEnd) -> dict[str, Any]:
         return end
     if isinstance(how, ChildWorkflowCancelled):
         return {"state": "cancelled", "error": how.reason}
-    error = machine.codec.decode_lenient(how.error)
-    return {"state": "failed", "error": _text(error)}
-
-
-def _text(error: Any) -> str:
-    from ..runs import error_text
-
-    return error_text(error)
+    # As it stands in the log: whether this process knows the class must make no difference.
+    error = _decode_error(how.error)
+    return {"state": "failed", "error": f"{error.type.rpartition('.')[2]}: {error.message}"}

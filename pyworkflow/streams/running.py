@@ -28,7 +28,7 @@ from ..errors import ChildWorkflowFailedError, StreamFailedError, StreamNotFound
 from .definitions import StreamDefinition
 from .naming import NEVER_GIVEN_UP, Steps, begin, known_steps, stream_run, tell_stream, unknown
 from .signal import ENDED, TERMINATE, WATCH, Wire, body_of, pack
-from .step_context import current_scope
+from .step_context import current_scope, current_storage
 
 _FIRST_LOOK, _LONGEST_LOOK = 10, 6 * 3600
 
@@ -91,6 +91,8 @@ async def run_stream_workflow(
             "@stream_step functions"
         )
     scope = current_scope.set(validate_id(stream_run_id, "stream_run_id"))
+    inside = current_machine.get() is not None or current_attempt.get() is not None
+    place = current_storage.set(None if inside else get_storage(storage))
     try:
         if init is not None:
             begun = init()
@@ -99,9 +101,10 @@ async def run_stream_workflow(
         await stream.func()
     finally:
         current_scope.reset(scope)
+        current_storage.reset(place)
     args = (stream.name, stream_run_id, steps)
     try:
-        if current_machine.get() is not None or current_attempt.get() is not None:
+        if inside:
             outcome = await start_child_workflow(watch_stream, *args, queue=stream.queue)
         else:
             engine = engine_for(get_storage(storage))

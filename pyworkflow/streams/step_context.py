@@ -8,6 +8,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from pyworkflow_core.codec import Codec, default_codec
+from pyworkflow_core.storage import StorageBackend
 
 from ..engine.attempt import current_attempt
 from ..errors import StepOutsideWorkflowError
@@ -47,6 +48,10 @@ current_scope: contextvars.ContextVar[str | None] = contextvars.ContextVar(
     "pyworkflow stream run", default=None
 )
 """The run of a stream to which code that names none belongs."""
+current_storage: contextvars.ContextVar[StorageBackend | None] = contextvars.ContextVar(
+    "pyworkflow stream storage", default=None
+)
+"""Where the streams are of a program that begins one."""
 
 
 class StreamStepContext:
