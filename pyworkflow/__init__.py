@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         cancel_workflow_blocking,
         create_schedule_blocking,
         delete_schedule_blocking,
+        emit_blocking,
         get_schedule_blocking,
         get_workflow_chain_blocking,
         get_workflow_events_blocking,
@@ -42,7 +43,9 @@ if TYPE_CHECKING:
         resume_hook_blocking,
         resume_schedule_blocking,
         run_blocking,
+        run_stream_workflow_blocking,
         start_blocking,
+        terminate_blocking,
         trigger_schedule_blocking,
         update_schedule_blocking,
     )
@@ -87,6 +90,8 @@ if TYPE_CHECKING:
         StepOutsideWorkflowError,
         StepTimeoutError,
         StepTransactionError,
+        StreamFailedError,
+        StreamNotFoundError,
         WorkflowAlreadyRunningError,
         WorkflowInterruptedError,
         WorkflowNotFoundError,
@@ -136,6 +141,19 @@ if TYPE_CHECKING:
     from .schedules.spec import CalendarSpec, OverlapPolicy, ScheduleSpec, ScheduleStatus
     from .storage.file import FileStorageBackend
     from .storage.memory import InMemoryStorageBackend
+    from .streams import (
+        Signal,
+        StreamWorkflowResult,
+        emit,
+        get_checkpoint,
+        get_current_signal,
+        run_stream_workflow,
+        save_checkpoint,
+        set_result,
+        stream_step,
+        stream_workflow,
+        terminate,
+    )
     from .worker import Worker
 
 __version__ = "0.1.0"
@@ -177,6 +195,7 @@ __all__ = [
     "ScheduleNotFoundError",
     "ScheduleSpec",
     "ScheduleStatus",
+    "Signal",
     "StepContext",
     "StepContextError",
     "StepDefinition",
@@ -187,6 +206,9 @@ __all__ = [
     "StepTimeoutError",
     "StepTransactionError",
     "StorageBackend",
+    "StreamFailedError",
+    "StreamNotFoundError",
+    "StreamWorkflowResult",
     "TypedHook",
     "UnserializableValueError",
     "Worker",
@@ -219,7 +241,11 @@ __all__ = [
     "delete_step_checkpoint",
     "delete_step_checkpoint_blocking",
     "discover_workflows",
+    "emit",
+    "emit_blocking",
+    "get_checkpoint",
     "get_config",
+    "get_current_signal",
     "get_logger",
     "get_schedule",
     "get_schedule_blocking",
@@ -267,10 +293,14 @@ __all__ = [
     "resume_schedule_blocking",
     "rng",
     "run_blocking",
+    "run_stream_workflow",
+    "run_stream_workflow_blocking",
     "saga",
+    "save_checkpoint",
     "save_step_checkpoint",
     "save_step_checkpoint_blocking",
     "scheduled_workflow",
+    "set_result",
     "set_step_context",
     "shield",
     "sleep",
@@ -282,6 +312,10 @@ __all__ = [
     "step_hook_blocking",
     "step_info",
     "step_transaction",
+    "stream_step",
+    "stream_workflow",
+    "terminate",
+    "terminate_blocking",
     "trigger_schedule",
     "trigger_schedule_blocking",
     "update_schedule",
@@ -303,12 +337,14 @@ _HOMES = {
     "pyworkflow_core.storage": "StorageBackend",
     ".blocking": (
         "activate_scheduled_workflows_blocking backfill_schedule_blocking cancel_workflow_blocking "
-        "create_schedule_blocking delete_schedule_blocking get_schedule_blocking "
-        "get_workflow_chain_blocking get_workflow_events_blocking get_workflow_run_blocking "
-        "get_workflow_run_by_idempotency_key_blocking get_workflow_state_blocking list_hooks_blocking "
-        "list_schedules_blocking list_workflow_runs_blocking pause_schedule_blocking "
-        "query_workflow_blocking resume_blocking resume_hook_blocking resume_schedule_blocking "
-        "run_blocking start_blocking trigger_schedule_blocking update_schedule_blocking"
+        "create_schedule_blocking delete_schedule_blocking emit_blocking "
+        "get_schedule_blocking get_workflow_chain_blocking get_workflow_events_blocking "
+        "get_workflow_run_blocking get_workflow_run_by_idempotency_key_blocking "
+        "get_workflow_state_blocking list_hooks_blocking list_schedules_blocking "
+        "list_workflow_runs_blocking pause_schedule_blocking query_workflow_blocking resume_blocking "
+        "resume_hook_blocking resume_schedule_blocking run_blocking run_stream_workflow_blocking "
+        " start_blocking terminate_blocking trigger_schedule_blocking "
+        "update_schedule_blocking"
     ),
     ".cancellation": "check_cancellation is_cancelled",
     ".children": "ChildWorkflowHandle start_child_workflow",
@@ -326,8 +362,9 @@ _HOMES = {
         "HookTokenInUseError IdempotencyConflictError InvalidTokenError MaxNestingDepthError "
         "QueryNotFoundError RetryableError ScheduleExistsError ScheduleNotFoundError StepContextError "
         "StepHeartbeatTimeoutError StepNotAwaitedError StepOutsideWorkflowError StepTimeoutError "
-        "StepTransactionError WorkflowAlreadyRunningError WorkflowInterruptedError "
-        "WorkflowNotFoundError WorkflowNotRegisteredError WorkflowStalledError WorkflowTimeoutError"
+        "StepTransactionError StreamFailedError StreamNotFoundError WorkflowAlreadyRunningError "
+        "WorkflowInterruptedError WorkflowNotFoundError WorkflowNotRegisteredError WorkflowStalledError "
+        "WorkflowTimeoutError"
     ),
     ".in_steps": (
         "StepInfo delete_step_checkpoint delete_step_checkpoint_blocking heartbeat load_step_checkpoint "
@@ -354,6 +391,10 @@ _HOMES = {
     ".schedules.spec": "CalendarSpec OverlapPolicy ScheduleSpec ScheduleStatus",
     ".storage.file": "FileStorageBackend",
     ".storage.memory": "InMemoryStorageBackend",
+    ".streams": (
+        "Signal StreamWorkflowResult emit get_checkpoint get_current_signal run_stream_workflow "
+        "save_checkpoint set_result stream_step stream_workflow terminate"
+    ),
     ".worker": "Worker",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}

@@ -38,6 +38,7 @@ from .schedules.changing import (
 from .schedules.creating import create_schedule
 from .schedules.decorating import activate_scheduled_workflows
 from .schedules.reading import get_schedule, list_schedules
+from .streams import emit, run_stream_workflow, terminate
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -113,3 +114,6 @@ query_workflow_blocking = twin(query_workflow)
 resume_schedule_blocking = twin(resume_schedule)
 trigger_schedule_blocking = twin(trigger_schedule)
 update_schedule_blocking = twin(update_schedule)
+emit_blocking = twin(emit)
+run_stream_workflow_blocking = twin(run_stream_workflow)
+terminate_blocking = twin(terminate)

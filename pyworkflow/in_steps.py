@@ -20,7 +20,7 @@ from pyworkflow_core.replay import current_machine, public_token, step_text
 from .durations import Duration, to_duration
 from .engine.attempt import Attempt, current_attempt
 from .engine.entries import HookEnd
-from .engine.notebook import Notebook, running_loop
+from .engine.notebook import Notebook
 from .errors import HookExpiredError, StepOutsideWorkflowError, StepTransactionError
 from .primitives import OnCreated, fit
 from .schemas import Schema, remember_schema
@@ -246,12 +246,19 @@ def _recording(name: str) -> Notebook:
 
 def _here(notebook: Notebook, name: str) -> Notebook:
     """The notebook, on the event loop of its run."""
-    if running_loop() is not notebook.loop:
+    if _running_loop() is not notebook.loop:
         raise StepOutsideWorkflowError(
             f"{name}() was called in a thread, or on another event loop than the run's: in a step written "
             f"'def' call {name}_blocking()"
         )
     return notebook
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _attempt(name: str) -> Attempt:
@@ -268,7 +275,7 @@ def _attempt(name: str) -> Attempt:
 def _from_thread(name: str, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run a coroutine on the run's event loop, and wait for it in a step's thread."""
     notebook = _recording(f"{name}_blocking")
-    if running_loop() is not None:
+    if _running_loop() is not None:
         raise StepOutsideWorkflowError(
             f"{name}_blocking() was called where an event loop runs; write 'await {name}(…)' here"
         )

@@ -77,14 +77,15 @@ class Attempt:
     __slots__ = (
         "_answer",
         "_ask",
+        "_began",
         "_children",
         "_connection",
         "_context",
         "_entries",
         "_left",
-        "_loop",
         "_notebook",
         "_over",
+        "_signals",
         "_start_child",
         "_storage",
         "call",
@@ -105,12 +106,13 @@ class Attempt:
         self.call = call
         self.engine = engine
         self._entries = entries
-        self._loop = asyncio.get_running_loop()
         self._notebook: Notebook | None = None
+        self._began = call.attempt, asyncio.get_running_loop(), threading.get_ident()
         self._storage: StorageBackend = engine.storage
         self._ask = ask
         self._start_child = start_child
         self._children = 0
+        self._signals = 0
         self.turn: Turn | None = None
         self.stopped = False
         self.stop_reason: str | None = None
@@ -119,6 +121,20 @@ class Attempt:
         self._left = False
         self._over = False
         self._answer: Answer | None = None
+
+    @property
+    def notebook(self) -> Notebook:
+        """What the attempt records while it runs; most record nothing."""
+        if self._notebook is None:
+            with _making:  # threads of one step may ask at once
+                if self._notebook is None:
+                    self._notebook = Notebook(self.call, self.engine, self._entries, *self._began)
+                    self._notebook.over = self._over
+        return self._notebook
+
+    def with_details(self, report: Payload | None) -> Payload | None:
+        """The report of the attempt's end, with details of heartbeats that are not in the log yet."""
+        return report if self._notebook is None else self._notebook.with_details(report)
 
     # ---- for the step ----------------------------------------------------------------
 
@@ -155,6 +171,17 @@ class Attempt:
         await self._start_child(ChildWorkflowStarted(start.workflow, 0, run_id, start, abandon, step, at))
         return run_id
 
+    async def start_run(self, run_id: str, start: WorkflowStarted) -> None:
+        """Create a run that is nobody's child; the step's run notes that it did, and lets it alone."""
+        step = f"{self.call.name}#{self.call.ordinal}"
+        await self._start_child(ChildWorkflowStarted(start.workflow, 0, run_id, start, True, step))
+
+    def derive_id(self) -> str:
+        """The id of the next signal that the step sends; a further attempt gets the same ones again."""
+        self._signals += 1
+        machine, step = self.call.machine, f"{self.call.name}#{self.call.ordinal}"
+        return derive_run_id("signal", machine.run_id, machine.incarnation, "step", step, str(self._signals))
+
     def _check(self) -> None:
         name = self.call.name
         if not self.call.definition.is_async:
@@ -176,21 +203,6 @@ class Attempt:
                 f"step {name!r} asks for a transaction, and {self._storage!r} has none to share: keep the "
                 "runs in the database that holds your tables (sqlite:///…, postgresql://…, mysql://…)"
             )
-
-    @property
-    def notebook(self) -> Notebook:
-        """What the attempt records while it runs; made when the step first asks, in whatever thread."""
-        if self._notebook is None:
-            with _making:
-                if self._notebook is None:
-                    self._notebook = Notebook(self.call, self.engine, self._entries, self._loop)
-            if self._over:
-                self._notebook.close()
-        return self._notebook
-
-    def with_details(self, report: Payload | None) -> Payload | None:
-        """The report of the attempt's end, with details of heartbeats that are not in the log yet."""
-        return report if self._notebook is None else self._notebook.with_details(report)
 
     @property
     def has_its_turn(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -38,10 +39,12 @@ class Notebook:
         call: the step's call.
         engine: what the process's runs share.
         entries: takes what is to be in the run's log.
+        attempt: the how-manieth attempt it is.
         loop: the event loop on which the run is driven.
+        thread: that loop's thread.
 
     Attributes:
-        loop: as given.
+        loop: the event loop on which the run is driven.
         attempt: the how-manieth attempt this is.
         details: encoded details of the last heartbeat of this attempt or an earlier one.
         checkpoints: encoded checkpoints, by name.
@@ -49,10 +52,17 @@ class Notebook:
     """
 
     def __init__(
-        self, call: StepCall, engine: Engine, entries: Entries, loop: asyncio.AbstractEventLoop
+        self,
+        call: StepCall,
+        engine: Engine,
+        entries: Entries,
+        attempt: int,
+        loop: asyncio.AbstractEventLoop,
+        thread: int,
     ) -> None:
-        self._call, self._engine, self._entries, self.loop = call, engine, entries, loop
-        self.attempt = call.attempt
+        self._call, self._engine, self._entries = call, engine, entries
+        self.loop = loop
+        self.attempt = attempt
         self._key = (call.name, call.ordinal)
         notes = call.machine.in_steps.get(self._key) or StepNotes()
         self.details = notes.details
@@ -62,6 +72,7 @@ class Notebook:
         self._written: set[Entry] = set()
         self.over = False
         # Heartbeats.
+        self._thread = thread
         self._last_beat = engine.clock.now()
         self._next_entry = 0
         self._entry: Entry | None = None
@@ -82,7 +93,7 @@ class Notebook:
         most = self._engine.storage.limits.event_bytes
         if most is not None and len(encoded) + _OVERHEAD > most:
             raise LimitExceeded(
-                f"step {self._call.name!r}: the {what} would take {len(encoded)} bytes and the storage takes "
+                f"step {self._call.name!r}: its {what} takes {len(encoded)} bytes and the storage takes "
                 f"{most} an event; store the value elsewhere and record a reference"
             )
         return Raw(encoded)
@@ -139,7 +150,7 @@ class Notebook:
         self._unwritten = self.details
         if silent:
             return
-        if running_loop() is self.loop:
+        if threading.get_ident() == self._thread:
             self._flush()
         else:
             with contextlib.suppress(RuntimeError):  # the loop has ended, and the run with it
@@ -261,11 +272,3 @@ class Notebook:
             self._flush_alarm.cancel()
         for entry in list(self._written):
             self._entries.withdraw(entry)
-
-
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The event loop that runs in this thread, if one does."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

@@ -41,7 +41,7 @@ from pyworkflow import (
 )
 from pyworkflow.engine.loop_thread import LoopThread
 
-ONLY_INSIDE: set[str] = set()
+ONLY_INSIDE = {"get_checkpoint", "get_current_signal", "save_checkpoint", "set_result"}
 """Async functions that are called in workflows and steps only, and so need no blocking twin."""
 
 ASYNC = [
