@@ -228,5 +228,7 @@ def _check_open(engine: Engine, record: RunRecord, state: HookState) -> None:
     expires = state.created.expires_at
     if state.status == "expired" or (expires is not None and expires <= engine.clock.now()):
         raise HookExpiredError(f"{what} got no answer in time; this one comes too late")
+    if state.status == "refused":
+        raise HookNotFoundError(f"{what} did not get its token, and nobody waits for it")
     if state.status == "disposed":
         raise HookExpiredError(f"{what} is no longer open: the workflow stopped waiting for it")
