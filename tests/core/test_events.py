@@ -46,6 +46,7 @@ def sample(cls: type[Payload]) -> Payload:
         str | None: "text",
         int | None: 9,
         tuple[str, ...]: ("a", "b"),
+        tuple[int, ...]: (1, 2),
         dict[str, str]: {"tenant": "acme"},
         bool: True,
         WorkflowStarted: WorkflowStarted("flow", Raw(b"[[1],{}]")),
