@@ -21,6 +21,7 @@ from .children import (
     ChildWorkflowStarted,
 )
 from .notebook import PatchApplied, StatePublished, StepContextSet
+from .progress import StepCheckpointDeleted, StepCheckpointSaved, StepHeartbeat
 from .runs import (
     CancellationRequested,
     DeliveriesMade,
@@ -34,6 +35,7 @@ from .runs import (
     WorkflowStarted,
     WorkflowSuspended,
 )
+from .schedules import ScheduleChanged, ScheduledRun
 from .signals import SignalReceived, SignalSent
 from .steps import (
     StepCancelled,
@@ -42,6 +44,7 @@ from .steps import (
     StepRetrying,
     StepStarted,
 )
+from .tokens import HookRefused, HookTokenTaken
 from .waits import (
     HookCreated,
     HookDisposed,
@@ -67,9 +70,13 @@ __all__ = [
     "HookDisposed",
     "HookExpired",
     "HookReceived",
+    "HookRefused",
+    "HookTokenTaken",
     "PatchApplied",
     "Payload",
     "RunRecovered",
+    "ScheduleChanged",
+    "ScheduledRun",
     "SignalReceived",
     "SignalSent",
     "SleepCancelled",
@@ -77,9 +84,12 @@ __all__ = [
     "SleepStarted",
     "StatePublished",
     "StepCancelled",
+    "StepCheckpointDeleted",
+    "StepCheckpointSaved",
     "StepCompleted",
     "StepContextSet",
     "StepFailed",
+    "StepHeartbeat",
     "StepRetrying",
     "StepStarted",
     "TimerFired",
