@@ -8,7 +8,7 @@ something stands there that only the code can have brought about.
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..payloads import (
     ChildWorkflowReleased,
@@ -55,7 +55,7 @@ _BY_CODE: set[type[Payload]] = {
 }
 """What is in a log because the code asked for it; `patch_applied` aside, which is looked for by name."""
 
-_BY_STEPS_TOO: set[type[Payload]] = {ChildWorkflowStarted, HookCreated}
+_BY_STEPS_TOO: set[type[Any]] = {ChildWorkflowStarted, HookCreated}
 
 
 class Past:
