@@ -16,7 +16,6 @@ from ..payloads import (
     HookCreated,
     HookDisposed,
     PatchApplied,
-    Payload,
     ScheduleChanged,
     SignalSent,
     SleepCancelled,
@@ -35,7 +34,7 @@ from ..payloads import (
 if TYPE_CHECKING:
     from .machine import Machine
 
-_BY_CODE: set[type[Payload]] = {
+_BY_CODE: set[type[Any]] = {
     ChildWorkflowReleased,
     ChildWorkflowStarted,
     HookCreated,
