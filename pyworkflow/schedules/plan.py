@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from pyworkflow_core.ids import derive_run_id
 from pyworkflow_core.payloads import ScheduleChanged, ScheduledRun, WorkflowStarted
 
+from ..definitions import list_workflows
 from .spec import OverlapPolicy, Times
 from .times import Look
 
@@ -42,7 +43,8 @@ class Plan(Struct, frozen=True, omit_defaults=True):
         args: its encoded arguments.
         queue: the queue of its runs.
         priority: of its runs.
-        version: of the definition, as far as it was known at the creation.
+        version: of the definition, as far as it was known at the creation; for a process that fires
+            without knowing the workflow.
         tags: of the definition.
         max_duration: of the definition.
         max_recoveries: of the definition.
@@ -87,13 +89,15 @@ def run_id_of(plan: Plan, kind: str, *parts: object) -> str:
 
 def first_event_of(plan: Plan, parent: str, due: int, now: int) -> WorkflowStarted:
     """The first event of a run that the schedule starts."""
+    known = list_workflows().get(plan.workflow)
     return WorkflowStarted(
         plan.workflow,
         Raw(plan.args.encode()),
         queue=plan.queue,
         priority=plan.priority,
         python=f"{sys.version_info.major}.{sys.version_info.minor}",
-        workflow_version=plan.version,
+        # What is scheduled is the workflow, and not the version of it that there was at the time.
+        workflow_version=plan.version if known is None else known.version,
         # Its depth is 0: it may have as many levels of children as if it had been started by hand.
         parent=parent,
         tags=plan.tags,
