@@ -29,6 +29,7 @@ from ..definitions import StepDefinition, WorkflowDefinition
 from ..engine.continuing import continue_as_new
 from .plan import (
     BACKFILL,
+    DELETE,
     SCHEDULE,
     TRIGGER,
     UPDATE,
@@ -88,6 +89,13 @@ class _Schedule:
     async def run(self) -> None:
         """Go on until the schedule is deleted, or its log has grown."""
         listener = asyncio.create_task(self._listen())
+        try:
+            await self._go_on()
+        finally:
+            # What comes from here on is for the run that continues this one.
+            listener.cancel()
+
+    async def _go_on(self) -> None:
         for run_id in self.state.running:
             self._watch(run_id)
         turns = 0
@@ -99,9 +107,8 @@ class _Schedule:
                 self._noted = self.state
                 ScheduleNote(self.machine, self.state).issue()
             if self.state.status == "deleted":
-                listener.cancel()
                 return
-            if self._signals or self._ends or self._is_due:
+            if self._signals or self._ends or self._is_due_at(self.machine.now):
                 continue
             if turns >= _TURNS or self._updated:
                 # Whoever looks at a schedule reads its plan from the arguments.
@@ -113,30 +120,31 @@ class _Schedule:
             how = self._ends.popleft()
             self.state = ended(self.state, how.run_id, _STATUS[how.__class__], self.machine.now)
         while self._signals:
-            self._take(self._signals.popleft())
-        if self._is_due:
-            await self._fire()
+            await self._take(self._signals.popleft())
+        if self._is_due_at(self.machine.now):
+            await self._fire(self.machine.now)
         while True:
             self.state, due = next_buffered(self.state)
             if due is None:
                 break
             self._start(due, run_id_of(self.plan, "due", due))
 
-    @property
-    def _is_due(self) -> bool:
+    def _is_due_at(self, now: int) -> bool:
         """Whether there is a reason to look at the clock."""
-        state = self.state
-        if state.status != "active":
+        if self.state.status != "active":
             return False
-        return self._unplanned if state.wake_at is None else state.wake_at <= self.machine.now
+        wake = self.state.wake_at
+        return self._unplanned if wake is None else wake <= now
 
-    def _take(self, signal: SignalReceived) -> None:
+    async def _take(self, signal: SignalReceived) -> None:
         try:
             ask = to_ask(self.machine.decode(signal.payload) if len(signal.payload) else None)
         except CodecError:
             ask = None
         if ask is None:
             return  # somebody said something that makes no sense; a schedule must not end by that
+        if signal.signal != DELETE and self._is_due_at(ask.at):
+            await self._fire(min(ask.at, self.machine.now))  # what was due before that
         if signal.signal == TRIGGER:
             self._start(ask.at, run_id_of(self.plan, TRIGGER, signal.signal_id))
         elif signal.signal == BACKFILL:
@@ -152,9 +160,9 @@ class _Schedule:
         if self.state is not before and self.state.next_at is None:
             self._unplanned = True
 
-    async def _fire(self) -> None:
-        """Look at the clock, and do what the due times ask for."""
-        plan, state, now = self.plan, self.state, self.machine.now
+    async def _fire(self, now: int) -> None:
+        """Look at the clock, and do what the due times up to `now` ask for."""
+        plan, state = self.plan, self.state
         self._unplanned = False
         times = msgspec.to_builtins(plan.times)
         found = msgspec.convert(await _LOOK(times, plan.schedule_id, state.anchor, state.after, now), Look)
