@@ -25,7 +25,7 @@ from pyworkflow_core.replay import (
     current_machine,
 )
 
-from ..definitions import StepDefinition, WorkflowDefinition
+from ..definitions import StepDefinition, workflow
 from ..engine.continuing import continue_as_new
 from .plan import (
     BACKFILL,
@@ -225,4 +225,4 @@ async def _drive(plan: dict[str, Any], state: dict[str, Any]) -> None:
 
 
 # Whoever drives it may die as often as processes die: that is never a reason to give a schedule up.
-WORKFLOW = WorkflowDefinition(_drive, name=SCHEDULE, max_recovery_attempts=1_000_000_000)
+workflow(name=SCHEDULE, max_recovery_attempts=1_000_000_000)(_drive)

@@ -20,6 +20,8 @@ from .children import (
     ChildWorkflowReleased,
     ChildWorkflowStarted,
 )
+from .notebook import PatchApplied, StatePublished, StepContextSet
+from .progress import StepCheckpointDeleted, StepCheckpointSaved, StepHeartbeat
 from .runs import (
     CancellationRequested,
     DeliveriesMade,
@@ -42,6 +44,7 @@ from .steps import (
     StepRetrying,
     StepStarted,
 )
+from .tokens import HookRefused, HookTokenTaken
 from .waits import (
     HookCreated,
     HookDisposed,
@@ -67,6 +70,9 @@ __all__ = [
     "HookDisposed",
     "HookExpired",
     "HookReceived",
+    "HookRefused",
+    "HookTokenTaken",
+    "PatchApplied",
     "Payload",
     "RunRecovered",
     "ScheduleChanged",
@@ -76,9 +82,14 @@ __all__ = [
     "SleepCancelled",
     "SleepCompleted",
     "SleepStarted",
+    "StatePublished",
     "StepCancelled",
+    "StepCheckpointDeleted",
+    "StepCheckpointSaved",
     "StepCompleted",
+    "StepContextSet",
     "StepFailed",
+    "StepHeartbeat",
     "StepRetrying",
     "StepStarted",
     "TimerFired",
