@@ -75,7 +75,7 @@ def create(
         list[str] | None,
         typer.Argument(
             metavar="[ARGS]...",
-            help="Arguments of each run: JSON where it is JSON, otherwise text. NAME=VALUE gives one by keyword.",
+            help="Arguments of each run: JSON, or otherwise text. NAME=VALUE gives one by keyword.",
         ),
     ] = None,
     cron: Annotated[
@@ -101,9 +101,7 @@ def create(
         ),
     ] = "skip",
     schedule_id: Annotated[str | None, typer.Option("--id", metavar="ID", help="What it is called.")] = None,
-    queue: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Whose workers run the workflow.")
-    ] = None,
+    queue: Annotated[str | None, typer.Option(metavar="NAME", help="Whose workers run the workflow.")] = None,
 ) -> int:
     """Create a schedule. Any worker drives it."""
     from ..schedules.spec import ScheduleSpec
