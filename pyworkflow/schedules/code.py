@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any, cast
+from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from pyworkflow_core.errors import CodecError
 from pyworkflow_core.payloads import (
@@ -34,9 +35,11 @@ from .plan import (
     TRIGGER,
     UPDATE,
     Ask,
+    Facts,
     Plan,
     asked,
     ended,
+    facts_of,
     first_event_of,
     looked,
     meet,
@@ -58,17 +61,25 @@ _STATUS: dict[type[Any], str] = {
 }
 
 
-async def _look(times: dict[str, Any], schedule: str, anchor: int, after: int, now: int) -> dict[str, Any]:
+async def _look(
+    workflow: str, times: dict[str, Any], schedule: str, anchor: int, after: int, now: int
+) -> list[dict[str, Any] | None]:
     found = await look(msgspec.convert(times, Times), schedule, anchor, after, now)
-    return cast("dict[str, Any]", msgspec.to_builtins(found))
+    return [msgspec.to_builtins(found), await _know(workflow)]
 
 
-# What it finds depends on the versions of the time zones and of the cron library of the process,
-# so it is a step, and replays go by what was recorded. It fails where a library is missing, and
+async def _know(workflow: str) -> dict[str, Any] | None:
+    facts = facts_of(workflow)
+    return None if facts is None else msgspec.to_builtins(facts)
+
+
+# What it finds depends on the time zones, the cron library and the workflows of the process, so it
+# is a step, and replays go by what was recorded. It fails where a library is missing, and
 # is tried again until a process comes by that has it.
-_LOOK: StepDefinition[..., dict[str, Any]] = StepDefinition(
+_LOOK: StepDefinition[..., list[Any]] = StepDefinition(
     _look, name="pyworkflow.look", max_retries=1_000_000_000, retry_delay="1m"
 )
+_KNOW: StepDefinition[..., Any] = StepDefinition(_know, name="pyworkflow.know")
 
 
 class _Schedule:
@@ -145,6 +156,8 @@ class _Schedule:
             return  # somebody said something that makes no sense; a schedule must not end by that
         if signal.signal != DELETE and self._is_due_at(ask.at):
             await self._fire(min(ask.at, self.machine.now))  # what was due before that
+        if signal.signal in {TRIGGER, BACKFILL} and self.plan.facts is None:
+            self._learn(await _KNOW(self.plan.workflow))
         if signal.signal == TRIGGER:
             self._start(ask.at, run_id_of(self.plan, TRIGGER, signal.signal_id))
         elif signal.signal == BACKFILL:
@@ -162,10 +175,14 @@ class _Schedule:
 
     async def _fire(self, now: int) -> None:
         """Look at the clock, and do what the due times up to `now` ask for."""
-        plan, state = self.plan, self.state
+        state = self.state
         self._unplanned = False
-        times = msgspec.to_builtins(plan.times)
-        found = msgspec.convert(await _LOOK(times, plan.schedule_id, state.anchor, state.after, now), Look)
+        times = msgspec.to_builtins(self.plan.times)
+        seen, known = await _LOOK(
+            self.plan.workflow, times, self.plan.schedule_id, state.anchor, state.after, now
+        )
+        self._learn(known)
+        plan, found = self.plan, msgspec.convert(seen, Look)
         self.state = looked(self.state, found)
         for due in found.due:
             self.state, starts = meet(self.state, plan.overlap, due)
@@ -173,6 +190,10 @@ class _Schedule:
                 self._start(due, run_id_of(plan, "due", due))
         if plan.overlap is OverlapPolicy.CANCEL_OTHER and self.state.buffered:
             self._stop_others()
+
+    def _learn(self, known: Any) -> None:
+        if known is not None:
+            self.plan = replace(self.plan, facts=msgspec.convert(known, Facts))
 
     def _start(self, due: int, run_id: str) -> None:
         machine = self.machine
