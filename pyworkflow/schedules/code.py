@@ -51,7 +51,7 @@ from .plan import (
 from .spec import OverlapPolicy, Times
 from .times import Look, look
 
-_TURNS = 100
+_TURNS = 50
 """Turns of one run, before the schedule continues as new: so a log has a few hundred events."""
 
 _STATUS: dict[type[Any], str] = {
