@@ -93,7 +93,7 @@ class Notebook:
         most = self._engine.storage.limits.event_bytes
         if most is not None and len(encoded) + _OVERHEAD > most:
             raise LimitExceeded(
-                f"step {self._call.name!r}: its {what} takes {len(encoded)} bytes and the storage takes "
+                f"step {self._call.name!r}: the {what} would take {len(encoded)} bytes and the storage takes "
                 f"{most} an event; store the value elsewhere and record a reference"
             )
         return Raw(encoded)
