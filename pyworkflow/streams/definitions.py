@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, overload
 
 from msgspec import Struct
 
@@ -140,6 +140,12 @@ class StreamStepDefinition:
         return f"<stream step {self.name!r} of {self.stream!r}>"
 
 
+@overload
+def stream_workflow(name: Callable[[], Coroutine[Any, Any, Any]], /) -> StreamDefinition: ...
+@overload
+def stream_workflow(
+    name: str | None = None, *, queue: str | None = None, **metadata: Any
+) -> Callable[[Callable[[], Coroutine[Any, Any, Any]]], StreamDefinition]: ...
 def stream_workflow(name: Any = None, *, queue: str | None = None, **metadata: Any) -> Any:
     """Define a stream: a named log of signals, to which steps subscribe.
 

@@ -379,13 +379,13 @@ def test_run_stream_workflow_waits_in_a_program_and_in_a_step_too() -> None:
     asyncio.run(main())
 
 
-def test_a_step_that_a_later_version_defines_joins_a_stream_that_is_there() -> None:
+def test_steps_of_a_later_version_join_a_stream_that_is_there_and_take_other_types() -> None:
     @stream_workflow(name="tests.growing")
     async def growing() -> None:
         """Nothing."""
 
     @stream_step("tests.growing", ["word"], name="first")
-    async def first() -> None:
+    async def first_of_old() -> None:
         await _append_to_result()
 
     async def main() -> None:
@@ -393,18 +393,23 @@ def test_a_step_that_a_later_version_defines_joins_a_stream_that_is_there() -> N
         await emit("tests.growing", "word", "a", storage=storage)
         await settle(engine)
 
-        @stream_step("tests.growing", ["word"], name="second")
+        @stream_step("tests.growing", ["word", "number"], name="second")
         async def second() -> None:
+            await _append_to_result()
+
+        @stream_step("tests.growing", ["number"], name="first")
+        async def first() -> None:
             await _append_to_result()
 
         engine = make_engine(storage, clock, 2)
         clock.move_to(clock.now() + LEASE)
         await emit("tests.growing", "word", "b", storage=storage)
+        await emit("tests.growing", "number", 3, storage=storage)
         await terminate("tests.growing", storage=storage)
         await work_off(engine, clock)
         stream = await get_workflow_run(stream_run("tests.growing", None), storage=storage)
         assert stream is not None
         ends = {name: end["result"] for name, end in stream.result["steps"].items()}
-        assert ends == {"first": '[[1,"a"],[2,"b"]]', "second": '[[2,"b"]]'}
+        assert ends == {"first": '[[1,"a"],[3,3]]', "second": '[[2,"b"],[3,3]]'}
 
     asyncio.run(main())
