@@ -99,7 +99,7 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
     if field.required:
         return "required"
     value = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
-    return "" if value is payloads.NO_RAW else f"`{msgspec.json.encode(value).decode()}`"
+    return "" if value is carried.NO_RAW else f"`{msgspec.json.encode(value).decode()}`"
 
 
 def errors_page() -> str:

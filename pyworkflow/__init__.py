@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .engine.continuing import continue_as_new
     from .engine.control import resume, start
     from .engine.external import ResumeResult, cancel_workflow, resume_hook
+    from .engine.retrying import RetriedRun, retry_workflow
     from .errors import (
         ChildWorkflowError,
         ChildWorkflowFailedError,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         InvalidTokenError,
         MaxNestingDepthError,
         RetryableError,
+        RetryRefusedError,
         StepNotAwaitedError,
         StepOutsideWorkflowError,
         StepTimeoutError,
@@ -96,6 +98,8 @@ __all__ = [
     "MaxNestingDepthError",
     "NonDeterminismError",
     "ResumeResult",
+    "RetriedRun",
+    "RetryRefusedError",
     "RetryableError",
     "RunStatus",
     "StepDefinition",
@@ -136,6 +140,7 @@ __all__ = [
     "resume",
     "resume_blocking",
     "resume_hook",
+    "retry_workflow",
     "shield",
     "sleep",
     "start",
@@ -165,10 +170,11 @@ _HOMES = {
     ".engine.continuing": "continue_as_new",
     ".engine.control": "resume start",
     ".engine.external": "ResumeResult cancel_workflow resume_hook",
+    ".engine.retrying": "RetriedRun retry_workflow",
     ".errors": (
         "ChildWorkflowError ChildWorkflowFailedError DiscoveryError FatalError HistoryLimitError "
         "HookAlreadyReceivedError HookExpiredError HookNotFoundError IdempotencyConflictError "
-        "InvalidTokenError MaxNestingDepthError RetryableError StepNotAwaitedError "
+        "InvalidTokenError MaxNestingDepthError RetryRefusedError RetryableError StepNotAwaitedError "
         "StepOutsideWorkflowError StepTimeoutError StepTransactionError "
         "WorkflowAlreadyRunningError WorkflowInterruptedError WorkflowNotFoundError "
         "WorkflowNotRegisteredError WorkflowStalledError WorkflowTimeoutError"

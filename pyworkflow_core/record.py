@@ -26,6 +26,7 @@ from .payloads import (
     DeliveriesMade,
     HookReceived,
     RunRecovered,
+    RunReopened,
     StepCompleted,
     StepStarted,
     WorkflowCancelled,
@@ -91,6 +92,7 @@ class RunDetail(Struct, frozen=True, gc=False, omit_defaults=True):
         owes: whether its log owes deliveries to other runs; then it is due, ended or not.
         continued_from: the run that it continues.
         continued_to: the run that continues it.
+        reopened: how often its end was taken back.
     """
 
     owner: str | None = None
@@ -107,6 +109,7 @@ class RunDetail(Struct, frozen=True, gc=False, omit_defaults=True):
     owes: bool = False
     continued_from: str | None = None
     continued_to: str | None = None
+    reopened: int = 0
 
 
 _encode_detail = msgspec.json.Encoder().encode
@@ -235,6 +238,8 @@ def _apply(
         _apply_end(record, fields, detail, data, at)
     elif cls in _DEBTS:
         _apply_debt(record, fields, detail, data)
+    elif cls is RunReopened:
+        _apply_reopened(record, fields, detail, data, at)
 
 
 def _apply_owner(
@@ -276,6 +281,20 @@ def _apply_debt(record: RunRecord | None, fields: dict[str, Any], detail: dict[s
         detail["children"] = detail["owes"] = True
     elif data.stop:
         detail["owes"] = True
+
+
+def _apply_reopened(
+    record: RunRecord | None, fields: dict[str, Any], detail: dict[str, Any], data: RunReopened, at: int
+) -> None:
+    """The end is taken back: the run is due, and whoever takes it up has all its recoveries."""
+    old = record.detail if record is not None else RunDetail()
+    fields["status"] = RunStatus.PENDING
+    fields["wake_at"] = at
+    detail["ended_at"] = None
+    detail["recoveries"] = 0
+    detail["cancel_requested"] = data.cancel_requested
+    detail["owes"] = data.children
+    detail["reopened"] = detail.get("reopened", old.reopened) + 1
 
 
 def _apply_end(

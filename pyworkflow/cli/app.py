@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import backends, conformance, demo, events, hooks, run, runs, storage, worker
+from . import backends, conformance, demo, events, hooks, run, runs, storage, verbs, worker
 from .session import DebugOption, JsonOption, StorageOption, command
 
 app = typer.Typer(
@@ -18,7 +18,9 @@ app = typer.Typer(
     # Plain help is quicker by half, and reads well at every width.
     rich_markup_mode=None,
 )
-runs_app = typer.Typer(help="Look at runs, and cancel them.", no_args_is_help=True, rich_markup_mode=None)
+runs_app = typer.Typer(
+    help="Look at runs, cancel, retry and delete them.", no_args_is_help=True, rich_markup_mode=None
+)
 hooks_app = typer.Typer(help="Answer what runs wait for.", no_args_is_help=True, rich_markup_mode=None)
 
 storage_app = typer.Typer(
@@ -55,6 +57,7 @@ command(app, "conformance", storage=None, json=False)(conformance.conformance)
 command(runs_app, "list")(runs.list_runs)
 command(runs_app, "show")(runs.show)
 command(runs_app, "cancel")(runs.cancel)
+command(runs_app, "retry")(verbs.retry)
 command(hooks_app, "answer")(hooks.answer)
 command(storage_app, "init")(storage.init)
 command(storage_app, "migrate")(storage.migrate)

@@ -33,7 +33,7 @@ from ..schemas import to_schema
 from .engine import Engine, engine_for
 from .history import HookState, envelopes_of, hooks_of
 from .outbox import has_run_no_code, run_errand
-from .outside import append_outside, end_of_chain
+from .outside import append_outside, check_reason, end_of_chain
 from .results import wait_until_ended
 
 _SECRET_DIGITS = 32
@@ -120,10 +120,7 @@ async def cancel_workflow(
         TimeoutError: it did not end in time; the request stands.
     """
     engine = engine_for(get_storage(storage))
-    if reason is not None and (
-        not isinstance(reason, str) or reason != reason.encode(errors="ignore").decode()
-    ):
-        raise ValueError(f"the reason of a cancellation is text without lone surrogates, not {reason!r}")
+    check_reason(reason, "cancellation")
     while True:
         record = await end_of_chain(engine, run_id)
         if record is None or not record.workflow:

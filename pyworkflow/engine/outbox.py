@@ -28,6 +28,7 @@ from pyworkflow_core.payloads import (
     ChildWorkflowStarted,
     DeliveriesMade,
     Payload,
+    RunReopened,
     WorkflowCancelled,
     WorkflowCompleted,
     WorkflowContinuedAsNew,
@@ -72,7 +73,14 @@ class Tell(Struct, frozen=True):
     at: int
 
 
-Debt = Start | Stop | Tell
+class Rejoin(Struct, frozen=True):
+    """A child is to be brought back to a parent that goes on; see `retrying`."""
+
+    run_id: str
+    parent: str
+
+
+Debt = Start | Stop | Tell | Rejoin
 
 
 def debts_of(engine: Engine, run_id: str, history: Iterable[tuple[int, Any]]) -> list[Debt]:
@@ -98,6 +106,8 @@ def debts_of(engine: Engine, run_id: str, history: Iterable[tuple[int, Any]]) ->
                 children.pop(payload.run_id, None)
             case DeliveriesMade():
                 debts.clear()
+            case RunReopened():
+                debts += [Rejoin(child, run_id) for child in children]
             case WorkflowContinuedAsNew():
                 debts.append(Start(payload.run_id, payload.start))
             case WorkflowCompleted() | WorkflowFailed() | WorkflowCancelled() | WorkflowInterrupted():
@@ -139,7 +149,7 @@ async def pay(engine: Engine, debts: list[Debt]) -> None:
     Raises:
         StorageError: the storage cannot be used; what was delivered is delivered again then.
     """
-    for kind in (Start, Stop, Tell):
+    for kind in (Start, Stop, Tell, Rejoin):
         due = [debt for debt in debts if isinstance(debt, kind)]
         for first in range(0, len(due), _AT_ONCE):
             await asyncio.gather(*(_deliver(engine, debt) for debt in due[first : first + _AT_ONCE]))
@@ -148,11 +158,22 @@ async def pay(engine: Engine, debts: list[Debt]) -> None:
 async def _deliver(engine: Engine, debt: Debt) -> None:
     match debt:
         case Start():
-            await create(engine, debt.run_id, debt.start)
+            new = await create(engine, debt.run_id, debt.start)
+            if not new and debt.start.parent is not None and debt.start.continued_from is None:
+                # Delivered twice; or begun before, by what a reopening of the parent has struck out.
+                await _rejoin(engine, debt.run_id, debt.start.parent)
         case Stop():
             await _stop(engine, debt)
         case Tell():
-            await _tell(engine, debt)
+            await tell(engine, debt)
+        case Rejoin():
+            await _rejoin(engine, debt.run_id, debt.parent)
+
+
+async def _rejoin(engine: Engine, run_id: str, parent: str) -> None:
+    from .retrying import rejoin  # which is built on this module
+
+    await rejoin(engine, run_id, parent)
 
 
 async def _stop(engine: Engine, debt: Stop) -> None:
@@ -176,7 +197,7 @@ async def run_errand(engine: Engine, run_id: str) -> None:
         await Errand(engine, claim).run()
 
 
-async def _tell(engine: Engine, debt: Tell) -> None:
+async def tell(engine: Engine, debt: Tell) -> None:
     """Bring a parent news. What several children have to say at about the same time is one append."""
     while True:
         told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -226,7 +247,8 @@ def _id_of(payload: Payload) -> str:
 
 def has_run_no_code(record: RunRecord) -> bool:
     """Whether there is nothing to clean up when the run is cancelled."""
-    return record.status is RunStatus.PENDING and record.detail.continued_from is None
+    detail = record.detail
+    return record.status is RunStatus.PENDING and detail.continued_from is None and detail.started_at is None
 
 
 class Errand:

@@ -20,6 +20,9 @@ from .children import (
     ChildWorkflowReleased,
     ChildWorkflowStarted,
 )
+from .reopening import (
+    RunReopened,
+)
 from .runs import (
     CancellationRequested,
     DeliveriesMade,
@@ -67,6 +70,7 @@ __all__ = [
     "HookReceived",
     "Payload",
     "RunRecovered",
+    "RunReopened",
     "SleepCancelled",
     "SleepCompleted",
     "SleepStarted",

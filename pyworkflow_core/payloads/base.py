@@ -40,6 +40,7 @@ class EventType(StrEnum):
     CHILD_WORKFLOW_RELEASED = "child_workflow_released"
     WORKFLOW_CONTINUED_AS_NEW = "workflow_continued_as_new"
     DELIVERIES_MADE = "deliveries_made"
+    RUN_REOPENED = "run_reopened"
 
 
 class Payload(Struct, frozen=True, gc=False, omit_defaults=True):

@@ -11,6 +11,7 @@ from .hooks import HookCall
 from .loop import WorkflowLoop, current_machine
 from .machine import Machine
 from .outcome import Outcome
+from .reopening import NoLongerCounts, in_force, incarnation_of
 from .shield import Shield
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "ChildEnd",
     "HookCall",
     "Machine",
+    "NoLongerCounts",
     "Outcome",
     "ReleaseCall",
     "Shield",
@@ -27,5 +29,7 @@ __all__ = [
     "StepCall",
     "WorkflowLoop",
     "current_machine",
+    "in_force",
+    "incarnation_of",
     "wait_for_end",
 ]

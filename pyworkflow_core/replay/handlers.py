@@ -15,6 +15,7 @@ from ..payloads import (
     HookExpired,
     HookReceived,
     RunRecovered,
+    RunReopened,
     SleepCompleted,
     StepCompleted,
     StepFailed,
@@ -28,6 +29,7 @@ from .calls import StepCall
 from .children import on_child_ended, on_child_released, on_child_started
 from .mail import on_hook_expired, on_hook_received
 from .mismatch import not_waiting, on_unknown
+from .reopening import Rewound, on_reopened, on_rewound
 
 if TYPE_CHECKING:
     from .machine import Machine
@@ -138,6 +140,8 @@ HANDLERS: dict[type[Any], Callable[[Machine, Envelope[Any]], None]] = {
     ChildWorkflowFailed: on_child_ended,
     ChildWorkflowCancelled: on_child_ended,
     ChildWorkflowReleased: on_child_released,
+    RunReopened: on_reopened,
+    Rewound: on_rewound,
     UnknownPayload: on_unknown,
 }
 """Handlers by payload class; those that are methods of the machine are in its own file."""
