@@ -33,6 +33,7 @@ TYPE_WORDS = {
     "Carried": "[carried](#what-is-carried-over)",
     "tuple[CarriedHook, ...]": "list of `CarriedHook`",
     "tuple[CarriedChild, ...]": "list of `CarriedChild`",
+    "tuple[CarriedSignal, ...]": "list of `CarriedSignal`",
     "tuple[str | None, str] | None": "list of two texts, or None",
 }
 COMPLETION = {"install_completion", "show_completion"}
@@ -63,7 +64,7 @@ def events_page() -> str:
     for cls in payloads.PAYLOAD_CLASSES:
         parts += [f"## `{cls.TYPE.value}`\n", _prose(cls), _field_table(cls)]
     parts.append("## What is carried over\n\nParts of `workflow_started` in a run that continues another.\n")
-    for part in (carried.Carried, carried.CarriedHook, carried.CarriedChild):
+    for part in (carried.Carried, carried.CarriedHook, carried.CarriedChild, carried.CarriedSignal):
         parts += [f"### `{part.__name__}`\n", _prose(part), _field_table(part)]
     return "\n".join(parts)
 

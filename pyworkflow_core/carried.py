@@ -45,6 +45,22 @@ class CarriedChild(Struct, frozen=True, gc=False, omit_defaults=True):
     status: str = "open"
 
 
+class CarriedSignal(Struct, frozen=True, gc=False, omit_defaults=True):
+    """A signal that a run had not taken when it continued as new.
+
+    Attributes:
+        signal: what kind of thing it is.
+        signal_id: the sender's id for it.
+        payload: the encoded value.
+        sender: run id of the run that sent it; empty if it came from elsewhere.
+    """
+
+    signal: str
+    signal_id: str
+    payload: Raw = NO_RAW
+    sender: str = ""
+
+
 class Carried(Struct, frozen=True, gc=False, omit_defaults=True):
     """What a run takes over from the one that it continues.
 
@@ -52,8 +68,12 @@ class Carried(Struct, frozen=True, gc=False, omit_defaults=True):
         hooks: hooks that were open, or whose answers the code had not taken.
         children: children that are not done with.
         cancel: a cancellation request that had not been delivered: its reason and its source.
+        signals: what the run was told and its code had not taken.
+        known: digests of the ids of the last signals, so that none is taken twice.
     """
 
     hooks: tuple[CarriedHook, ...] = ()
     children: tuple[CarriedChild, ...] = ()
     cancel: tuple[str | None, str] | None = None
+    signals: tuple[CarriedSignal, ...] = ()
+    known: tuple[str, ...] = ()

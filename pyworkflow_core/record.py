@@ -27,6 +27,8 @@ from .payloads import (
     HookReceived,
     RunRecovered,
     RunReopened,
+    SignalReceived,
+    SignalSent,
     StepCompleted,
     StepStarted,
     WorkflowCancelled,
@@ -260,10 +262,11 @@ _FROM_OUTSIDE = {
     ChildWorkflowCompleted,
     ChildWorkflowFailed,
     ChildWorkflowCancelled,
+    SignalReceived,
 }
 
 
-_DEBTS = {ChildWorkflowStarted, ChildWorkflowReleased, DeliveriesMade}
+_DEBTS = {ChildWorkflowStarted, ChildWorkflowReleased, SignalSent, DeliveriesMade}
 
 
 def _status(record: RunRecord | None, fields: dict[str, Any]) -> RunStatus:
@@ -279,7 +282,7 @@ def _apply_debt(record: RunRecord | None, fields: dict[str, Any], detail: dict[s
             fields["wake_at"] = None
     elif data.__class__ is ChildWorkflowStarted:
         detail["children"] = detail["owes"] = True
-    elif data.stop:
+    elif data.__class__ is SignalSent or data.stop:
         detail["owes"] = True
 
 

@@ -20,6 +20,7 @@ from pyworkflow_core.payloads import (
     DeliveriesMade,
     HookCreated,
     Payload,
+    SignalSent,
     StepCancelled,
     StepCompleted,
     StepFailed,
@@ -265,4 +266,4 @@ class DrivenRun:
         self._machine.evict()
 
 
-_OWING: set[type[Payload]] = {ChildWorkflowStarted, ChildWorkflowReleased}
+_OWING: set[type[Payload]] = {ChildWorkflowStarted, ChildWorkflowReleased, SignalSent}

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -29,6 +29,8 @@ from pyworkflow_core.payloads import (
     DeliveriesMade,
     Payload,
     RunReopened,
+    SignalReceived,
+    SignalSent,
     WorkflowCancelled,
     WorkflowCompleted,
     WorkflowContinuedAsNew,
@@ -80,7 +82,14 @@ class Rejoin(Struct, frozen=True):
     parent: str
 
 
-Debt = Start | Stop | Tell | Rejoin
+class Deliver(Struct, frozen=True):
+    """A run is to be told something."""
+
+    run_id: str
+    signal: SignalReceived
+
+
+Debt = Start | Stop | Deliver | Tell | Rejoin
 
 
 def debts_of(engine: Engine, run_id: str, history: Iterable[tuple[int, Any]]) -> list[Debt]:
@@ -104,6 +113,9 @@ def debts_of(engine: Engine, run_id: str, history: Iterable[tuple[int, Any]]) ->
                 debts.append(Stop(payload.run_id, payload.reason))
             case ChildWorkflowCompleted() | ChildWorkflowFailed() | ChildWorkflowCancelled():
                 children.pop(payload.run_id, None)
+            case SignalSent():
+                signal = SignalReceived(payload.signal, payload.signal_id, payload.payload, run_id)
+                debts.append(Deliver(payload.run_id, signal))
             case DeliveriesMade():
                 debts.clear()
             case RunReopened():
@@ -149,7 +161,17 @@ async def pay(engine: Engine, debts: list[Debt]) -> None:
     Raises:
         StorageError: the storage cannot be used; what was delivered is delivered again then.
     """
-    for kind in (Start, Stop, Tell, Rejoin):
+    await _pay_each(engine, debts, Start, Stop)
+    signals: dict[str, list[SignalReceived]] = {}
+    for debt in debts:
+        if isinstance(debt, Deliver):
+            signals.setdefault(debt.run_id, []).append(debt.signal)
+    await asyncio.gather(*(deliver_signals(engine, run_id, told) for run_id, told in signals.items()))
+    await _pay_each(engine, debts, Tell, Rejoin)
+
+
+async def _pay_each(engine: Engine, debts: list[Debt], *kinds: type[Debt]) -> None:
+    for kind in kinds:
         due = [debt for debt in debts if isinstance(debt, kind)]
         for first in range(0, len(due), _AT_ONCE):
             await asyncio.gather(*(_deliver(engine, debt) for debt in due[first : first + _AT_ONCE]))
@@ -174,6 +196,30 @@ async def _rejoin(engine: Engine, run_id: str, parent: str) -> None:
     from .retrying import rejoin  # which is built on this module
 
     await rejoin(engine, run_id, parent)
+
+
+async def deliver_signals(engine: Engine, run_id: str, signals: Sequence[SignalReceived]) -> bool:
+    """Tell a run these things, in this order; False if there is no such run, or it has ended.
+
+    Telling them once more does no harm: a run takes every signal id once.
+
+    Raises:
+        StorageError: the storage refuses one, or cannot be used.
+    """
+    most = engine.storage.limits.append_bytes or 1 << 62
+    while signals:
+        record = await end_of_chain(engine, run_id)
+        if record is None or not record.workflow or record.status.is_terminal:
+            return False
+        count, size = 0, 0
+        for signal in signals[:_AT_ONCE]:
+            size += len(signal.payload) + 1024
+            if count and size > most:
+                break
+            count += 1
+        if await append_outside(engine, record, signals[:count]):
+            signals = signals[count:]
+    return True
 
 
 async def _stop(engine: Engine, debt: Stop) -> None:

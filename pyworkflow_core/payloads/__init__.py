@@ -36,6 +36,7 @@ from .runs import (
     WorkflowStarted,
     WorkflowSuspended,
 )
+from .signals import SignalReceived, SignalSent
 from .steps import (
     StepCancelled,
     StepCompleted,
@@ -71,6 +72,8 @@ __all__ = [
     "Payload",
     "RunRecovered",
     "RunReopened",
+    "SignalReceived",
+    "SignalSent",
     "SleepCancelled",
     "SleepCompleted",
     "SleepStarted",

@@ -41,6 +41,8 @@ class EventType(StrEnum):
     WORKFLOW_CONTINUED_AS_NEW = "workflow_continued_as_new"
     DELIVERIES_MADE = "deliveries_made"
     RUN_REOPENED = "run_reopened"
+    SIGNAL_RECEIVED = "signal_received"
+    SIGNAL_SENT = "signal_sent"
 
 
 class Payload(Struct, frozen=True, gc=False, omit_defaults=True):

@@ -10,6 +10,7 @@ from .children import Child, ChildCall, ChildEnd, ReleaseCall, wait_for_end
 from .hooks import HookCall
 from .loop import WorkflowLoop, current_machine
 from .machine import Machine
+from .notes import NoteCall, note
 from .outcome import Outcome
 from .reopening import NoLongerCounts, in_force, incarnation_of
 from .shield import Shield
@@ -22,6 +23,7 @@ __all__ = [
     "HookCall",
     "Machine",
     "NoLongerCounts",
+    "NoteCall",
     "Outcome",
     "ReleaseCall",
     "Shield",
@@ -31,5 +33,6 @@ __all__ = [
     "current_machine",
     "in_force",
     "incarnation_of",
+    "note",
     "wait_for_end",
 ]

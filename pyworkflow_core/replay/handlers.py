@@ -16,6 +16,7 @@ from ..payloads import (
     HookReceived,
     RunRecovered,
     RunReopened,
+    SignalReceived,
     SleepCompleted,
     StepCompleted,
     StepFailed,
@@ -27,6 +28,7 @@ from ..payloads import (
 )
 from .calls import StepCall
 from .children import on_child_ended, on_child_released, on_child_started
+from .inbox import on_signal_received
 from .mail import on_hook_expired, on_hook_received
 from .mismatch import not_waiting, on_unknown
 from .reopening import Rewound, on_reopened, on_rewound
@@ -135,6 +137,7 @@ HANDLERS: dict[type[Any], Callable[[Machine, Envelope[Any]], None]] = {
     TimerFired: on_timer_fired,
     HookReceived: on_hook_received,
     HookExpired: on_hook_expired,
+    SignalReceived: on_signal_received,
     ChildWorkflowStarted: on_child_started,
     ChildWorkflowCompleted: on_child_ended,
     ChildWorkflowFailed: on_child_ended,

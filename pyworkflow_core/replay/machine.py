@@ -21,6 +21,7 @@ from ..payloads import (
     HookDisposed,
     HookExpired,
     Payload,
+    SignalSent,
     SleepCancelled,
     SleepCompleted,
     SleepStarted,
@@ -39,6 +40,7 @@ from .calls import CANCEL_REQUEST, Call, SleepCall, StepCall
 from .children import Child, child_of
 from .handlers import HANDLERS
 from .hooks import HookCall
+from .inbox import Inbox
 from .loop import Timer, WorkflowLoop, WorkflowTask, current_machine
 from .mail import Mail
 from .mismatch import check_end, command_mismatch, command_missing, not_waiting
@@ -70,6 +72,7 @@ class Machine:
         sleeps: sleeps begun and not ended.
         hooks: hooks created and not answered.
         mail: answers to hooks that the code has not taken.
+        inbox: signals that the code has not taken.
         children: every child known to the run, by its run id.
         timers: asyncio's timers that have not fired, by ordinal.
         started: the payload of the run's first event.
@@ -109,6 +112,7 @@ class Machine:
         self.sleeps: dict[Key, SleepCall] = {}
         self.hooks: dict[Key, HookCall] = {}
         self.mail = Mail()
+        self.inbox = Inbox()
         self.children: dict[str, Child] = {}
         self.timers: dict[int, Timer] = {}
         self.unawaited: dict[int, Call] = {}
@@ -118,6 +122,7 @@ class Machine:
         self.child_ordinals: dict[str, int] = {}
         self.orders = 0
         self.shields = 0
+        self.signals = 0  # that the code has sent
         self.started: WorkflowStarted | None = None
         self.owner: str | None = None
         self.suspended = False
@@ -232,6 +237,7 @@ class Machine:
         calls: list[Call] = [*self.steps.values(), *self.sleeps.values(), *self.hooks.values()]
         words = [f"{c.KIND} {c.name}#{c.ordinal}" for c in sorted(calls, key=lambda c: c.order)]
         words += [f"child {c.name} {c.run_id}" for c in self.children.values() if c.ended is None]
+        words += ["signals"] if self.inbox.is_awaited else []
         return words + [f"timer #{n}" for n in self.timers]
 
     # ---- what the code does --------------------------------------------------------
@@ -362,6 +368,7 @@ class Machine:
         carried = envelope.data.carried
         if carried is not None:
             self.mail.carry(carried.hooks)
+            self.inbox.carry(carried.signals, carried.known)
             self.children.update((child.run_id, child_of(child)) for child in carried.children)
         self.advance(envelope.at)
         context = contextvars.copy_context()
@@ -389,6 +396,7 @@ class Machine:
 _HANDLERS: dict[type[Any], Callable[[Machine, Envelope[Any]], None]] = HANDLERS | {
     WorkflowStarted: Machine.on_started,
     StepCancelled: Machine.on_given_up,
+    SignalSent: Machine.on_command,
     SleepStarted: Machine.on_command,
     SleepCancelled: Machine.on_given_up,
     HookCreated: Machine.on_command,
