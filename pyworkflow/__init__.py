@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyworkflow_core.storage import StorageBackend
 
     from .blocking import resume_blocking, start_blocking
+    from .bulk import cancel_workflow_runs
     from .children import ChildWorkflowHandle, start_child_workflow
     from .config import (
         configure,
@@ -35,11 +36,13 @@ if TYPE_CHECKING:
     from .engine.attempt import step_transaction
     from .engine.continuing import continue_as_new
     from .engine.control import resume, start
+    from .engine.deleting import delete_workflow_run
     from .engine.external import ResumeResult, cancel_workflow, resume_hook
     from .engine.retrying import RetriedRun, retry_workflow
     from .errors import (
         ChildWorkflowError,
         ChildWorkflowFailedError,
+        DeleteRefusedError,
         DiscoveryError,
         FatalError,
         HistoryLimitError,
@@ -63,6 +66,7 @@ if TYPE_CHECKING:
         WorkflowTimeoutError,
     )
     from .primitives import TypedHook, define_hook, hook, shield, sleep
+    from .pruning import PrunedRuns, prune_workflow_runs
     from .runs import (
         WorkflowRun,
         get_workflow_chain,
@@ -83,6 +87,7 @@ __all__ = [
     "ChildWorkflowFailedError",
     "ChildWorkflowHandle",
     "ConfigurationError",
+    "DeleteRefusedError",
     "DiscoveryError",
     "Event",
     "EventType",
@@ -97,6 +102,7 @@ __all__ = [
     "InvalidTokenError",
     "MaxNestingDepthError",
     "NonDeterminismError",
+    "PrunedRuns",
     "ResumeResult",
     "RetriedRun",
     "RetryRefusedError",
@@ -121,10 +127,12 @@ __all__ = [
     "WorkflowStalledError",
     "WorkflowTimeoutError",
     "cancel_workflow",
+    "cancel_workflow_runs",
     "configure",
     "configure_from_yaml",
     "continue_as_new",
     "define_hook",
+    "delete_workflow_run",
     "discover_workflows",
     "get_config",
     "get_storage",
@@ -136,6 +144,7 @@ __all__ = [
     "list_backends",
     "list_workflow_runs",
     "open_storage",
+    "prune_workflow_runs",
     "reset_config",
     "resume",
     "resume_blocking",
@@ -163,16 +172,19 @@ _HOMES = {
     "pyworkflow_core.record": "RunStatus",
     "pyworkflow_core.storage": "StorageBackend",
     ".blocking": "resume_blocking start_blocking",
+    ".bulk": "cancel_workflow_runs",
     ".children": "ChildWorkflowHandle start_child_workflow",
     ".config": "configure configure_from_yaml discover_workflows get_config get_storage reset_config",
     ".definitions": "StepDefinition WorkflowDefinition step workflow",
     ".engine.attempt": "step_transaction",
     ".engine.continuing": "continue_as_new",
     ".engine.control": "resume start",
+    ".engine.deleting": "delete_workflow_run",
     ".engine.external": "ResumeResult cancel_workflow resume_hook",
     ".engine.retrying": "RetriedRun retry_workflow",
     ".errors": (
-        "ChildWorkflowError ChildWorkflowFailedError DiscoveryError FatalError HistoryLimitError "
+        "ChildWorkflowError ChildWorkflowFailedError DeleteRefusedError DiscoveryError FatalError "
+        "HistoryLimitError "
         "HookAlreadyReceivedError HookExpiredError HookNotFoundError IdempotencyConflictError "
         "InvalidTokenError MaxNestingDepthError RetryRefusedError RetryableError StepNotAwaitedError "
         "StepOutsideWorkflowError StepTimeoutError StepTransactionError "
@@ -180,6 +192,7 @@ _HOMES = {
         "WorkflowNotRegisteredError WorkflowStalledError WorkflowTimeoutError"
     ),
     ".primitives": "TypedHook define_hook hook shield sleep",
+    ".pruning": "PrunedRuns prune_workflow_runs",
     ".runs": (
         "WorkflowRun get_workflow_chain get_workflow_events get_workflow_run "
         "get_workflow_run_by_idempotency_key list_workflow_runs"

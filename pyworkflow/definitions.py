@@ -120,6 +120,7 @@ class WorkflowDefinition(Generic[P, R]):
         max_duration: microseconds after which a run is ended; None for no limit.
         tags: labels, recorded with each run.
         max_recovery_attempts: times a run is taken up after a crash without progress.
+        retention: microseconds for which its runs are kept after their end; None for ever.
         reach: the types that its annotations name.
     """
 
@@ -134,6 +135,7 @@ class WorkflowDefinition(Generic[P, R]):
         recover_on_worker_loss: bool = True,
         max_recovery_attempts: int = 3,
         version: str | None = None,
+        retention: Duration | None = None,
     ) -> None:
         _check_function(func, "workflow")
         if not inspect.iscoroutinefunction(func):
@@ -146,6 +148,7 @@ class WorkflowDefinition(Generic[P, R]):
         self.durable = durable
         self.version = version
         self.max_duration = None if max_duration is None else _duration(max_duration, f"{what}: max_duration")
+        self.retention = None if retention is None else _duration(retention, f"{what}: retention")
         self.tags = _tags(tags, what)
         if max_recovery_attempts < 0:
             raise ConfigurationError(f"{what}: max_recovery_attempts must be 0 or more")
@@ -249,6 +252,7 @@ def workflow(
     recover_on_worker_loss: bool = True,
     max_recovery_attempts: int = 3,
     version: str | None = None,
+    retention: Duration | None = None,
 ) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], WorkflowDefinition[P, R]]: ...
 def workflow(func: Any = None, /, **options: Any) -> Any:
     """Make an async function a workflow, with or without parentheses.
@@ -257,7 +261,7 @@ def workflow(func: Any = None, /, **options: Any) -> Any:
         func: the function.
         **options: `name` (default: the function's), `max_duration`, `tags`,
             `recover_on_worker_loss` (default true), `max_recovery_attempts` (default 3),
-            `version`, `durable`.
+            `version`, `durable`, `retention` after which workers delete ended runs.
 
     Raises:
         ConfigurationError: an option is wrong, or the name belongs to another function.

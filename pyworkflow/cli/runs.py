@@ -37,7 +37,7 @@ def list_runs(
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many at most.")] = 20,
 ) -> int:
     """List runs, the newest first."""
-    from ..runs import statuses
+    from ..filters import statuses
 
     words = [word for text in status or () for word in text.split(",")]
     for word in words:
