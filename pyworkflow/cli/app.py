@@ -21,7 +21,9 @@ app = typer.Typer(
 runs_app = typer.Typer(
     help="Look at runs, cancel, retry and delete them.", no_args_is_help=True, rich_markup_mode=None
 )
-hooks_app = typer.Typer(help="Answer what runs wait for.", no_args_is_help=True, rich_markup_mode=None)
+hooks_app = typer.Typer(
+    help="Look at what runs wait for, and answer.", no_args_is_help=True, rich_markup_mode=None
+)
 
 storage_app = typer.Typer(
     help="Make a storage, bring it up to date, say what it is.", no_args_is_help=True, rich_markup_mode=None
@@ -56,8 +58,11 @@ command(app, "backends", storage=None)(backends.backends)
 command(app, "conformance", storage=None, json=False)(conformance.conformance)
 command(runs_app, "list")(runs.list_runs)
 command(runs_app, "show")(runs.show)
-command(runs_app, "cancel")(runs.cancel)
+command(runs_app, "cancel")(verbs.cancel)
 command(runs_app, "retry")(verbs.retry)
+command(runs_app, "delete")(verbs.delete)
+command(runs_app, "prune")(verbs.prune)
+command(hooks_app, "list")(hooks.list_hooks)
 command(hooks_app, "answer")(hooks.answer)
 command(storage_app, "init")(storage.init)
 command(storage_app, "migrate")(storage.migrate)
