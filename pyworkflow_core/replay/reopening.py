@@ -141,20 +141,25 @@ def _answers(data: Any, cls: type[Any], steps: set[Key], hooks: set[Key]) -> boo
 
 def on_rewound(machine: Machine, envelope: Envelope[Any]) -> None:
     """From here on the code may call otherwise than before: its children get ids of their own."""
-    machine.rewinds.append((machine.orders, machine.incarnation))
+    machine.rewinds.append((machine.orders, machine.incarnation, envelope.at))
     machine.incarnation = f"{machine.incarnation}+{envelope.data.count}"
 
 
 def incarnation_of(machine: Machine, order: int) -> str:
     """What the ids of a call's children follow from: the incarnation as it was when the call was made."""
-    return next((name for orders, name in machine.rewinds if order <= orders), machine.incarnation)
+    return next((name for orders, name, _ in machine.rewinds if order <= orders), machine.incarnation)
 
 
 def on_reopened(machine: Machine, envelope: Envelope[RunReopened]) -> None:
-    """The end was taken back: open steps have all their retries again, and the run all its time."""
+    """The end was taken back: open steps have all their retries again, the run all its time."""
     machine.suspended = True
     machine.recoveries = 0
     for call in machine.steps.values():
         call.failures = 0
     if machine.started is not None:
         machine.started = replace(machine.started, deadline=envelope.data.deadline)
+    # asyncio's timers stood still: a timeout around the step that failed leaves it the time that was left.
+    ended = machine.rewinds[-1][2]
+    for timer in machine.timers.values():
+        timer.due += max(envelope.at - ended, 0)
+        machine.agenda.add(timer.due, timer)

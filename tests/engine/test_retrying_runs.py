@@ -257,6 +257,39 @@ def test_a_run_that_max_duration_ended_gets_all_its_time_again() -> None:
     run(test)
 
 
+def test_a_timeout_around_the_failed_step_leaves_it_the_time_that_was_left() -> None:
+    @workflow(name="retrying.timed")
+    async def timed() -> Any:
+        async with asyncio.timeout(10):
+            await sleep(4)
+            first = await act("timed")
+            await sleep(4)
+        return first
+
+    @workflow(name="retrying.timed_out")
+    async def timed_out() -> Any:
+        async with asyncio.timeout(10):
+            await act("timed out")
+            await sleep(20)
+
+    async def test(storage: StorageBackend, engine: Engine, clock: VirtualClock) -> None:
+        broken.update({"timed", "timed out"})
+        runs = [await started(storage, timed), await started(storage, timed_out)]
+        clock.move_to(clock.now() + 3600_000_000)
+        broken.clear()
+        for run_id in runs:
+            await retry_workflow(run_id, storage=storage)
+        await work_off(engine, clock)
+        assert await resume(runs[0], storage=storage) == "timed"
+        with pytest.raises(TimeoutError):
+            await resume(runs[1], storage=storage)
+        await retry_workflow(runs[1], storage=storage)
+        with pytest.raises(TimeoutError):
+            await resume(runs[1], storage=storage)
+
+    run(test)
+
+
 def test_a_run_that_was_interrupted_has_all_its_recoveries_again() -> None:
     @workflow(name="retrying.poison", max_recovery_attempts=0)
     async def poison() -> Any:
