@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from .blocking import resume_blocking, start_blocking
     from .bulk import cancel_workflow_runs
+    from .cancellation import check_cancellation, is_cancelled
     from .children import ChildWorkflowHandle, start_child_workflow
     from .config import (
         configure,
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
         get_storage,
         reset_config,
     )
+    from .context import StepContext, get_step_context, has_step_context, set_step_context
     from .definitions import StepDefinition, WorkflowDefinition, step, workflow
+    from .deterministic import now, random, rng, uuid4
     from .engine.attempt import step_transaction
     from .engine.continuing import continue_as_new
     from .engine.control import resume, start
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from .errors import (
         ChildWorkflowError,
         ChildWorkflowFailedError,
+        CompensationError,
         DeleteRefusedError,
         DiscoveryError,
         FatalError,
@@ -49,11 +53,17 @@ if TYPE_CHECKING:
         HookAlreadyReceivedError,
         HookExpiredError,
         HookNotFoundError,
+        HookTokenInUseError,
         IdempotencyConflictError,
         InvalidTokenError,
         MaxNestingDepthError,
+        QueryNotFoundError,
         RetryableError,
         RetryRefusedError,
+        ScheduleExistsError,
+        ScheduleNotFoundError,
+        StepContextError,
+        StepHeartbeatTimeoutError,
         StepNotAwaitedError,
         StepOutsideWorkflowError,
         StepTimeoutError,
@@ -65,8 +75,25 @@ if TYPE_CHECKING:
         WorkflowStalledError,
         WorkflowTimeoutError,
     )
+    from .in_steps import (
+        StepInfo,
+        delete_step_checkpoint,
+        delete_step_checkpoint_blocking,
+        heartbeat,
+        load_step_checkpoint,
+        load_step_checkpoint_blocking,
+        save_step_checkpoint,
+        save_step_checkpoint_blocking,
+        step_hook,
+        step_hook_blocking,
+        step_info,
+    )
+    from .logs import WorkflowLogger, get_logger
+    from .open_hooks import HookInfo, list_hooks
+    from .patches import patched
     from .primitives import TypedHook, define_hook, hook, shield, sleep
     from .pruning import PrunedRuns, prune_workflow_runs
+    from .queries import get_workflow_state, publish, query, query_workflow
     from .runs import (
         WorkflowRun,
         get_workflow_chain,
@@ -75,6 +102,20 @@ if TYPE_CHECKING:
         get_workflow_run_by_idempotency_key,
         list_workflow_runs,
     )
+    from .sagas import Saga, compensate, saga
+    from .schedules.changing import (
+        backfill_schedule,
+        delete_schedule,
+        pause_schedule,
+        resume_schedule,
+        trigger_schedule,
+        update_schedule,
+    )
+    from .schedules.creating import create_schedule
+    from .schedules.decorating import activate_scheduled_workflows, scheduled_workflow
+    from .schedules.local import LocalScheduler
+    from .schedules.reading import RecentRun, Schedule, get_schedule, list_schedules
+    from .schedules.spec import CalendarSpec, OverlapPolicy, ScheduleSpec, ScheduleStatus
     from .storage.file import FileStorageBackend
     from .storage.memory import InMemoryStorageBackend
     from .worker import Worker
@@ -82,10 +123,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CalendarSpec",
     "CancellationError",
     "ChildWorkflowError",
     "ChildWorkflowFailedError",
     "ChildWorkflowHandle",
+    "CompensationError",
     "ConfigurationError",
     "DeleteRefusedError",
     "DiscoveryError",
@@ -96,19 +139,35 @@ __all__ = [
     "HistoryLimitError",
     "HookAlreadyReceivedError",
     "HookExpiredError",
+    "HookInfo",
     "HookNotFoundError",
+    "HookTokenInUseError",
     "IdempotencyConflictError",
     "InMemoryStorageBackend",
     "InvalidTokenError",
+    "LocalScheduler",
     "MaxNestingDepthError",
     "NonDeterminismError",
+    "OverlapPolicy",
     "PrunedRuns",
+    "QueryNotFoundError",
+    "RecentRun",
     "ResumeResult",
     "RetriedRun",
     "RetryRefusedError",
     "RetryableError",
     "RunStatus",
+    "Saga",
+    "Schedule",
+    "ScheduleExistsError",
+    "ScheduleNotFoundError",
+    "ScheduleSpec",
+    "ScheduleStatus",
+    "StepContext",
+    "StepContextError",
     "StepDefinition",
+    "StepHeartbeatTimeoutError",
+    "StepInfo",
     "StepNotAwaitedError",
     "StepOutsideWorkflowError",
     "StepTimeoutError",
@@ -121,42 +180,82 @@ __all__ = [
     "WorkflowDefinition",
     "WorkflowError",
     "WorkflowInterruptedError",
+    "WorkflowLogger",
     "WorkflowNotFoundError",
     "WorkflowNotRegisteredError",
     "WorkflowRun",
     "WorkflowStalledError",
     "WorkflowTimeoutError",
+    "activate_scheduled_workflows",
+    "backfill_schedule",
     "cancel_workflow",
     "cancel_workflow_runs",
+    "check_cancellation",
+    "compensate",
     "configure",
     "configure_from_yaml",
     "continue_as_new",
+    "create_schedule",
     "define_hook",
+    "delete_schedule",
+    "delete_step_checkpoint",
+    "delete_step_checkpoint_blocking",
     "delete_workflow_run",
     "discover_workflows",
     "get_config",
+    "get_logger",
+    "get_schedule",
+    "get_step_context",
     "get_storage",
     "get_workflow_chain",
     "get_workflow_events",
     "get_workflow_run",
     "get_workflow_run_by_idempotency_key",
+    "get_workflow_state",
+    "has_step_context",
+    "heartbeat",
     "hook",
+    "is_cancelled",
     "list_backends",
+    "list_hooks",
+    "list_schedules",
     "list_workflow_runs",
+    "load_step_checkpoint",
+    "load_step_checkpoint_blocking",
+    "now",
     "open_storage",
+    "patched",
+    "pause_schedule",
     "prune_workflow_runs",
+    "publish",
+    "query",
+    "query_workflow",
+    "random",
     "reset_config",
     "resume",
     "resume_blocking",
     "resume_hook",
+    "resume_schedule",
     "retry_workflow",
+    "rng",
+    "saga",
+    "save_step_checkpoint",
+    "save_step_checkpoint_blocking",
+    "scheduled_workflow",
+    "set_step_context",
     "shield",
     "sleep",
     "start",
     "start_blocking",
     "start_child_workflow",
     "step",
+    "step_hook",
+    "step_hook_blocking",
+    "step_info",
     "step_transaction",
+    "trigger_schedule",
+    "update_schedule",
+    "uuid4",
     "workflow",
 ]
 
@@ -173,9 +272,12 @@ _HOMES = {
     "pyworkflow_core.storage": "StorageBackend",
     ".blocking": "resume_blocking start_blocking",
     ".bulk": "cancel_workflow_runs",
+    ".cancellation": "check_cancellation is_cancelled",
     ".children": "ChildWorkflowHandle start_child_workflow",
     ".config": "configure configure_from_yaml discover_workflows get_config get_storage reset_config",
+    ".context": "StepContext get_step_context has_step_context set_step_context",
     ".definitions": "StepDefinition WorkflowDefinition step workflow",
+    ".deterministic": "now random rng uuid4",
     ".engine.attempt": "step_transaction",
     ".engine.continuing": "continue_as_new",
     ".engine.control": "resume start",
@@ -183,23 +285,41 @@ _HOMES = {
     ".engine.external": "ResumeResult cancel_workflow resume_hook",
     ".engine.retrying": "RetriedRun retry_workflow",
     ".errors": (
-        "ChildWorkflowError ChildWorkflowFailedError DeleteRefusedError DiscoveryError FatalError "
-        "HistoryLimitError "
-        "HookAlreadyReceivedError HookExpiredError HookNotFoundError IdempotencyConflictError "
-        "InvalidTokenError MaxNestingDepthError RetryRefusedError RetryableError StepNotAwaitedError "
-        "StepOutsideWorkflowError StepTimeoutError StepTransactionError "
-        "WorkflowAlreadyRunningError WorkflowInterruptedError WorkflowNotFoundError "
-        "WorkflowNotRegisteredError WorkflowStalledError WorkflowTimeoutError"
+        "ChildWorkflowError ChildWorkflowFailedError CompensationError DeleteRefusedError DiscoveryError "
+        "FatalError HistoryLimitError HookAlreadyReceivedError HookExpiredError HookNotFoundError "
+        "HookTokenInUseError IdempotencyConflictError InvalidTokenError MaxNestingDepthError "
+        "QueryNotFoundError RetryRefusedError RetryableError ScheduleExistsError ScheduleNotFoundError "
+        "StepContextError StepHeartbeatTimeoutError StepNotAwaitedError StepOutsideWorkflowError "
+        "StepTimeoutError StepTransactionError WorkflowAlreadyRunningError WorkflowInterruptedError "
+        "WorkflowNotFoundError WorkflowNotRegisteredError WorkflowStalledError WorkflowTimeoutError"
     ),
+    ".in_steps": (
+        "StepInfo delete_step_checkpoint delete_step_checkpoint_blocking heartbeat load_step_checkpoint "
+        "load_step_checkpoint_blocking save_step_checkpoint save_step_checkpoint_blocking step_hook "
+        "step_hook_blocking step_info"
+    ),
+    ".logs": "WorkflowLogger get_logger",
+    ".open_hooks": "HookInfo list_hooks",
+    ".patches": "patched",
     ".primitives": "TypedHook define_hook hook shield sleep",
     ".pruning": "PrunedRuns prune_workflow_runs",
+    ".queries": "get_workflow_state publish query query_workflow",
     ".runs": (
         "WorkflowRun get_workflow_chain get_workflow_events get_workflow_run "
         "get_workflow_run_by_idempotency_key list_workflow_runs"
     ),
-    ".worker": "Worker",
+    ".sagas": "Saga compensate saga",
+    ".schedules.changing": (
+        "backfill_schedule delete_schedule pause_schedule resume_schedule trigger_schedule update_schedule"
+    ),
+    ".schedules.creating": "create_schedule",
+    ".schedules.decorating": "activate_scheduled_workflows scheduled_workflow",
+    ".schedules.local": "LocalScheduler",
+    ".schedules.reading": "RecentRun Schedule get_schedule list_schedules",
+    ".schedules.spec": "CalendarSpec OverlapPolicy ScheduleSpec ScheduleStatus",
     ".storage.file": "FileStorageBackend",
     ".storage.memory": "InMemoryStorageBackend",
+    ".worker": "Worker",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 

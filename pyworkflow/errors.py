@@ -7,6 +7,7 @@
     │   └── StepTransactionError          step_transaction() was used where it cannot work
     ├── RetryableError                    a step asks to be tried again
     ├── StepTimeoutError                  (also a TimeoutError)
+    │   └── StepHeartbeatTimeoutError     an attempt no longer says that it makes progress
     ├── StepOutsideWorkflowError
     ├── StepNotAwaitedError
     ├── WorkflowStalledError
@@ -15,16 +16,22 @@
     ├── ChildWorkflowError
     │   ├── ChildWorkflowFailedError      a child failed, or was cancelled
     │   └── MaxNestingDepthError
+    ├── CompensationError                 what was done could not be undone
     ├── WorkflowInterruptedError
     ├── RetryRefusedError                 the run cannot be retried, or not without force
     ├── DeleteRefusedError                the run cannot be deleted, or not without force
     ├── WorkflowNotFoundError
+    │   └── ScheduleNotFoundError         there is no schedule with this id
     ├── WorkflowAlreadyRunningError
-    ├── WorkflowNotRegisteredError
+    ├── WorkflowNotRegisteredError        nor is the version of it that the run started on
+    ├── StepContextError                  (also a RuntimeError)
+    ├── QueryNotFoundError
     ├── IdempotencyConflictError
+    ├── ScheduleExistsError               the id belongs to a schedule of something else
     ├── HookNotFoundError
     ├── HookExpiredError
     ├── HookAlreadyReceivedError
+    ├── HookTokenInUseError
     ├── InvalidTokenError
     └── DiscoveryError                    (a ConfigurationError)
 """
@@ -63,6 +70,10 @@ class RetryableError(WorkflowError):
 
 class StepTimeoutError(WorkflowError, TimeoutError):
     """A step did not end within its `timeout`."""
+
+
+class StepHeartbeatTimeoutError(StepTimeoutError):
+    """A step gave no heartbeat within its `heartbeat_timeout`."""
 
 
 class StepOutsideWorkflowError(WorkflowError):
@@ -121,6 +132,10 @@ class MaxNestingDepthError(ChildWorkflowError):
         self.max_depth = max_depth
 
 
+class CompensationError(WorkflowError):
+    """A run was asked to stop and could not undo all that it did, or would forget what it has to undo."""
+
+
 class WorkflowInterruptedError(WorkflowError):
     """The run was given up after its processes died too often without progress."""
 
@@ -155,12 +170,36 @@ class WorkflowNotFoundError(WorkflowError):
     """There is no run with this id."""
 
 
+class ScheduleNotFoundError(WorkflowNotFoundError):
+    """There is no schedule with this id, or it was deleted."""
+
+
+class ScheduleExistsError(WorkflowError):
+    """The id belongs to a schedule that starts something else, or at other times.
+
+    Attributes:
+        schedule_id: that schedule.
+    """
+
+    def __init__(self, message: str, schedule_id: str = "") -> None:
+        super().__init__(message)
+        self.schedule_id = schedule_id
+
+
 class WorkflowAlreadyRunningError(WorkflowError):
     """Another process drives the run now."""
 
 
 class WorkflowNotRegisteredError(WorkflowError):
-    """The run's workflow is not defined in this process."""
+    """The run's workflow, or the version of it that the run started on, is not defined in this process."""
+
+
+class StepContextError(WorkflowError, RuntimeError):
+    """There is no step context here, or not the expected one."""
+
+
+class QueryNotFoundError(WorkflowError):
+    """The run's code has no query of this name."""
 
 
 class IdempotencyConflictError(WorkflowError):
@@ -185,6 +224,10 @@ class HookExpiredError(WorkflowError):
 
 class HookAlreadyReceivedError(WorkflowError):
     """Somebody answered the hook before."""
+
+
+class HookTokenInUseError(WorkflowError):
+    """Another open hook has the token that the hook was to get."""
 
 
 class InvalidTokenError(WorkflowError, ValueError):

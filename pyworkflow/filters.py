@@ -9,6 +9,8 @@ from pyworkflow_core.events import to_micros
 from pyworkflow_core.record import RunRecord, RunStatus
 from pyworkflow_core.storage import RunQuery, StorageBackend
 
+from .definitions import SYSTEM
+
 ENDED = frozenset(status for status in RunStatus if status.is_terminal)
 GOING_ON = frozenset(RunStatus) - ENDED
 
@@ -57,15 +59,19 @@ def run_query(
 
 
 async def find_all(
-    storage: StorageBackend, query: RunQuery, limit: int | None = None
+    storage: StorageBackend, query: RunQuery, limit: int | None = None, *, system: bool = False
 ) -> AsyncIterator[RunRecord]:
-    """The records of workflow runs that match, newest first, page by page; at most `limit`."""
+    """The records of workflow runs that match, newest first, page by page; at most `limit`.
+
+    Runs of the engine's own are left out, unless `system` is set or the query asks for them.
+    """
+    system = system or query.workflow is not None or query.parent is not None
     cursor: str | None = None
     left = 1 << 62 if limit is None else limit
     while left > 0:
         page = await storage.find(query, cursor=cursor, limit=min(left, 500))
         for record in page.records:
-            if record.workflow and left > 0:
+            if record.workflow and left > 0 and (system or not record.workflow.startswith(SYSTEM)):
                 left -= 1
                 yield record
         cursor = page.cursor

@@ -1,35 +1,14 @@
-"""`pyworkflow hooks`: what runs wait for, and answering it."""
+"""`pyworkflow hooks`: see what runs wait for, and answer it."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from .completion import complete_run
 from .failures import UsageError
-from .filters import QueueOption, WorkflowOption, filters_of
 from .session import Session
 from .session import run as run_async
-
-if TYPE_CHECKING:
-    from pyworkflow_core.record import RunRecord
-    from pyworkflow_core.storage import RunQuery, StorageBackend
-
-
-def list_hooks(
-    session: Session,
-    run_id: Annotated[
-        str | None,
-        typer.Argument(metavar="[RUN]", help="Only hooks of this run.", autocompletion=complete_run),
-    ] = None,
-    workflow: WorkflowOption = None,
-    queue: QueueOption = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many at most.")] = 20,
-) -> int:
-    """List the hooks that wait for an answer; those of the newest runs first."""
-    return run_async(_list(session, run_id, filters_of(workflow=workflow, queue=queue), limit))
 
 
 def answer(
@@ -54,66 +33,55 @@ def answer(
     return run_async(_answer(session, token, payload))
 
 
-async def _list(session: Session, run_id: str | None, filters: dict[str, Any], limit: int) -> int:
-    from pyworkflow_core.events import from_micros
+def list_open(
+    session: Session,
+    run_id: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="Only hooks of this run. Default: all runs.")
+    ] = None,
+    workflow: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only hooks of runs of this workflow.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 100,
+) -> int:
+    """List the hooks that wait for an answer."""
+    return run_async(_list(session, run_id, workflow, limit))
 
-    from ..engine.history import envelopes_of, hooks_of
-    from ..filters import GOING_ON, run_query
-    from .render import Column, ago, print_table
-    from .run import find_run
+
+async def _list(session: Session, run_id: str | None, workflow: str | None, limit: int) -> int:
+    import msgspec
+
+    from ..open_hooks import list_hooks
     from .values import print_json
 
-    found: list[dict[str, Any]] = []
     async with session.opened() as storage:
-        if run_id is not None:
-            await find_run(session, storage, run_id)
-        async for record in _waiting(storage, run_id, run_query(status=GOING_ON, **filters)):
-            if len(found) >= limit:
-                break
-            history = envelopes_of(await storage.read(record.run_id))
-            found += [
-                {
-                    "run_id": record.run_id,
-                    "workflow_name": record.workflow,
-                    "hook_id": f"{name}#{ordinal}",
-                    "expires_at": None
-                    if state.created.expires_at is None
-                    else from_micros(state.created.expires_at),
-                }
-                for (name, ordinal), state in hooks_of(history).items()
-                if state.status == "open"
-            ]
-    del found[limit:]
+        hooks = await list_hooks(run_id, workflow_name=workflow, limit=limit, storage=storage)
     if session.as_json:
-        print_json(found)
+        print_json([msgspec.structs.asdict(hook) for hook in hooks])
         return 0
-    if not found:
-        print(f"no run waits for an answer in {session.storage_name}")
+    if not hooks:
+        print(f"no hook waits for an answer in {session.storage_name}")
         return 0
-    columns = [Column("RUN:HOOK"), Column("WORKFLOW", drop=1, least=8), Column("EXPIRES", drop=2)]
-    print_table(
-        columns,
-        [
-            (
-                f"{hook['run_id']}:{hook['hook_id']}",
-                hook["workflow_name"],
-                ago(hook["expires_at"]) if hook["expires_at"] else "-",
-            )
-            for hook in found
-        ],
-    )
+    from .render import Column, ago, local, print_table
+
+    columns = [
+        Column("HOOK"),
+        Column("WORKFLOW", drop=1, least=8),
+        Column("CREATED", drop=2),
+        Column("EXPIRES", drop=3),
+        Column("TYPE", drop=4, least=8),
+    ]
+    rows = [
+        (
+            f"{hook.run_id}:{hook.hook_id}",
+            hook.workflow_name,
+            ago(hook.created_at),
+            "never" if hook.expires_at is None else local(hook.expires_at),
+            hook.schema.rpartition(".")[2] or "any",
+        )
+        for hook in hooks
+    ]
+    print_table(columns, rows)
     return 0
-
-
-async def _waiting(storage: StorageBackend, run_id: str | None, query: RunQuery) -> AsyncIterator[RunRecord]:
-    """The records of one run, or of all runs that match."""
-    from ..filters import find_all
-
-    if run_id is None:
-        async for record in find_all(storage, query):
-            yield record
-    elif (found := await storage.get(run_id)) is not None and query.matches(found):
-        yield found
 
 
 async def _answer(session: Session, token: str, payload: str) -> int:

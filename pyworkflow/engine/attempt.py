@@ -16,6 +16,8 @@ from pyworkflow_core.storage import Answer, Append, Committed, Conflict, Storage
 
 from ..errors import StepTransactionError
 from .engine import Engine
+from .entries import Entries
+from .notebook import Notebook
 from .turn import Turn
 
 
@@ -59,11 +61,15 @@ class Attempt:
         engine: what the process's runs share.
         ask: asks for a turn at the run's log.
         start_child: has a child recorded and created.
+        entries: takes what the step wants in the run's log.
 
     Attributes:
         call: the step's call.
         engine: what the process's runs share.
+        notebook: what the attempt records while it runs.
         turn: the turn at the run's log that it asked for.
+        stopped: whether nobody wants what it does any more.
+        stop_reason: why, in words; None where a request to stop gave no reason.
     """
 
     __slots__ = (
@@ -78,6 +84,9 @@ class Attempt:
         "_storage",
         "call",
         "engine",
+        "notebook",
+        "stop_reason",
+        "stopped",
         "turn",
     )
 
@@ -87,14 +96,18 @@ class Attempt:
         engine: Engine,
         ask: Callable[[], Turn],
         start_child: Callable[[ChildWorkflowStarted], Awaitable[None]],
+        entries: Entries,
     ) -> None:
         self.call = call
         self.engine = engine
+        self.notebook = Notebook(call, engine, entries)
         self._storage: StorageBackend = engine.storage
         self._ask = ask
         self._start_child = start_child
         self._children = 0
         self.turn: Turn | None = None
+        self.stopped = False
+        self.stop_reason: str | None = None
         self._context: AbstractAsyncContextManager[Any] | None = None
         self._connection: Any = None
         self._left = False
@@ -158,7 +171,18 @@ class Attempt:
                 "runs in the database that holds your tables (sqlite:///…, postgresql://…, mysql://…)"
             )
 
+    @property
+    def has_its_turn(self) -> bool:
+        """Whether nothing else is recorded until the step has ended: it is in its transaction."""
+        return self.turn is not None and not self.turn.has_ended
+
     # ---- for the engine --------------------------------------------------------------
+
+    def stop(self, reason: str | None) -> None:
+        """Let the step learn that nobody wants it any more, also where it runs in a thread."""
+        if not self.stopped:
+            self.stop_reason = reason
+            self.stopped = True
 
     async def finish(
         self, report: Payload | None, failed: Callable[[BaseException], Payload]
@@ -231,8 +255,10 @@ class Attempt:
             await context.__aexit__(_Undo, undo, undo.__traceback__)
 
     async def close(self) -> None:
-        """Undo what was not ended."""
+        """Undo what was not ended; a thread that the step left behind may learn that it is over."""
         self._over = True
+        self.notebook.close()
+        self.stop("its attempt is over: it ended, was cut off or took longer than its timeout")
         await self._undo()
 
     def end_turn(self) -> None:

@@ -42,6 +42,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         linger: with ``wait=True``, waits up to this long stay in memory.
         grace: how long steps may go on when a process is asked to stop.
         turn_events: events of one append at most.
+        beat: how often a heartbeat of one step is recorded at most.
         patience: how long an append of a run under way is tried again while the storage is away.
     """
 
@@ -50,6 +51,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     linger: int = 5 * SECOND
     grace: int = 10 * SECOND
     turn_events: int = 500
+    beat: int = 5 * SECOND
     patience: int = 30 * SECOND
 
 

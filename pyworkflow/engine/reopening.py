@@ -23,17 +23,24 @@ from pyworkflow_core.payloads import (
     ChildWorkflowReleased,
     ChildWorkflowStarted,
     DeliveriesMade,
+    HookCreated,
     HookDisposed,
     HookExpired,
     HookReceived,
+    HookRefused,
     RunRecovered,
     RunReopened,
     SignalReceived,
     SleepCancelled,
     SleepCompleted,
+    StatePublished,
     StepCancelled,
+    StepCheckpointDeleted,
+    StepCheckpointSaved,
     StepCompleted,
+    StepContextSet,
     StepFailed,
+    StepHeartbeat,
     StepRetrying,
     StepStarted,
     TimerFired,
@@ -60,6 +67,7 @@ _NO_COMMANDS: set[type[Any]] = {
     HookDisposed,
     HookExpired,
     HookReceived,
+    HookRefused,
     NoLongerCounts,
     RunRecovered,
     RunReopened,
@@ -67,7 +75,10 @@ _NO_COMMANDS: set[type[Any]] = {
     SleepCancelled,
     SleepCompleted,
     StepCancelled,
+    StepCheckpointDeleted,
+    StepCheckpointSaved,
     StepCompleted,
+    StepHeartbeat,
     StepRetrying,
     TimerFired,
     UnknownPayload,
@@ -108,10 +119,13 @@ def plan_of(history: list[Envelope[Any]], now: int) -> Plan:
     end = max(i for i, e in enumerate(history) if isinstance(e.data, ENDS))
     first, limit = _place(history, end)
     deadline = history[0].data.deadline
+    before = history[:first]
     reopened = RunReopened(
         first + 1,
-        cancel_requested=any(e.data.__class__ is CancellationRequested for e in history[:first]),
+        cancel_requested=any(e.data.__class__ is CancellationRequested for e in before),
         deadline=None if deadline is None else now + deadline - history[0].at,
+        context_at=_last(before, StepContextSet),
+        state_at=_last(before, StatePublished),
     )
     after = in_force([*history, Envelope(1, now, reopened)])
     children = tuple(open_children(after))
@@ -165,11 +179,16 @@ def _failure(history: list[Envelope[Any]], end: int, errors: set[Error]) -> int:
     return end
 
 
+def _last(history: list[Envelope[Any]], cls: type[Any]) -> int | None:
+    """Sequence number of the last event of a class."""
+    return next((i + 1 for i in range(len(history) - 1, -1, -1) if history[i].data.__class__ is cls), None)
+
+
 def _is_command(data: Any) -> bool:
     if isinstance(data, StepStarted):
         return data.attempt == 1
-    if isinstance(data, ChildWorkflowStarted):
-        return not data.step
+    if isinstance(data, (ChildWorkflowStarted, HookCreated)):
+        return not data.step  # otherwise a step asked for it
     return not isinstance(data, NoLongerCounts) and data.__class__ not in _NO_COMMANDS
 
 

@@ -20,6 +20,8 @@ from .children import (
     ChildWorkflowReleased,
     ChildWorkflowStarted,
 )
+from .notebook import PatchApplied, StatePublished, StepContextSet
+from .progress import StepCheckpointDeleted, StepCheckpointSaved, StepHeartbeat
 from .reopening import (
     RunReopened,
 )
@@ -36,6 +38,7 @@ from .runs import (
     WorkflowStarted,
     WorkflowSuspended,
 )
+from .schedules import ScheduleChanged, ScheduledRun
 from .signals import SignalReceived, SignalSent
 from .steps import (
     StepCancelled,
@@ -44,6 +47,7 @@ from .steps import (
     StepRetrying,
     StepStarted,
 )
+from .tokens import HookRefused, HookTokenTaken
 from .waits import (
     HookCreated,
     HookDisposed,
@@ -69,17 +73,27 @@ __all__ = [
     "HookDisposed",
     "HookExpired",
     "HookReceived",
+    "HookRefused",
+    "HookTokenTaken",
+    "PatchApplied",
     "Payload",
     "RunRecovered",
     "RunReopened",
+    "ScheduleChanged",
+    "ScheduledRun",
     "SignalReceived",
     "SignalSent",
     "SleepCancelled",
     "SleepCompleted",
     "SleepStarted",
+    "StatePublished",
     "StepCancelled",
+    "StepCheckpointDeleted",
+    "StepCheckpointSaved",
     "StepCompleted",
+    "StepContextSet",
     "StepFailed",
+    "StepHeartbeat",
     "StepRetrying",
     "StepStarted",
     "TimerFired",

@@ -22,6 +22,8 @@ class RunReopened(Payload, frozen=True, gc=False, omit_defaults=True):
         children: whether there are children that the run waits for, which are looked at again.
         cancel_requested: whether a cancellation request from before `since` still stands.
         deadline: when ``max_duration`` ends the run now.
+        context_at: the event that has the step context now.
+        state_at: the event that has the published state now.
     """
 
     TYPE: ClassVar[EventType] = EventType.RUN_REOPENED
@@ -33,3 +35,5 @@ class RunReopened(Payload, frozen=True, gc=False, omit_defaults=True):
     children: bool = False
     cancel_requested: bool = False
     deadline: int | None = None
+    context_at: int | None = None
+    state_at: int | None = None

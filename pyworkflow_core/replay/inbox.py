@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..carried import CarriedSignal
-from ..errors import CancellationError
 from ..events import Envelope
 from ..payloads import SignalReceived
 from .calls import CANCEL_REQUEST
+from .requests import request_to_stop
 
 if TYPE_CHECKING:
     from .machine import Machine
@@ -60,7 +60,7 @@ class Inbox:
                 if self.untaken and not waiter.cancelled():
                     self._wake_one()  # it was for this one, which leaves it to the next
                 if error.args == (CANCEL_REQUEST,):
-                    raise CancellationError(machine.cancel_reason) from None
+                    raise request_to_stop(machine) from None
                 raise
             finally:
                 if waiter in self._waiters:

@@ -21,18 +21,21 @@ from ..payloads import (
     HookDisposed,
     HookExpired,
     HookReceived,
+    HookRefused,
     Payload,
     RunRecovered,
     RunReopened,
     SignalReceived,
     StepCancelled,
+    StepCheckpointDeleted,
+    StepCheckpointSaved,
     StepCompleted,
     StepFailed,
+    StepHeartbeat,
     StepRetrying,
     StepStarted,
     WorkflowResumed,
     WorkflowStarted,
-    WorkflowSuspended,
 )
 
 if TYPE_CHECKING:
@@ -61,7 +64,6 @@ class Rewound(NoLongerCounts, frozen=True, gc=False):
 STANDING: set[type[Any]] = {
     WorkflowResumed,
     RunRecovered,
-    WorkflowSuspended,
     DeliveriesMade,
     ChildWorkflowCompleted,
     SignalReceived,
@@ -111,9 +113,9 @@ def _open_at(history: list[Envelope[Any]]) -> tuple[set[Key], set[Key]]:
             steps.add((data.step, data.ordinal))
         elif cls in _STEP_ENDS:
             steps.discard((data.step, data.ordinal))
-        elif cls is HookCreated:
+        elif cls is HookCreated and not data.step:
             hooks.add((data.hook, data.ordinal))
-        elif cls in _HOOK_ENDS:
+        elif cls in _HOOK_ENDS and not getattr(data, "step", ""):
             hooks.discard((data.hook, data.ordinal))
         elif cls is WorkflowStarted and data.carried is not None:
             hooks |= {(hook.hook, hook.ordinal) for hook in data.carried.hooks}
@@ -121,7 +123,9 @@ def _open_at(history: list[Envelope[Any]]) -> tuple[set[Key], set[Key]]:
 
 
 _STEP_ENDS = {StepCompleted, StepFailed, StepCancelled}
-_HOOK_ENDS = {HookReceived, HookExpired, HookDisposed}
+_HOOK_ENDS = {HookReceived, HookExpired, HookDisposed, HookRefused}
+_OF_STEPS = {HookCreated, HookReceived, HookExpired, ChildWorkflowStarted}
+_PROGRESS = {StepHeartbeat, StepCheckpointSaved, StepCheckpointDeleted}
 
 
 def _answers(data: Any, cls: type[Any], steps: set[Key], hooks: set[Key]) -> bool:
@@ -131,12 +135,12 @@ def _answers(data: Any, cls: type[Any], steps: set[Key], hooks: set[Key]) -> boo
         if cls is StepCompleted:
             steps.discard((data.step, data.ordinal))
         return known
-    if cls is HookReceived:
-        return (data.hook, data.ordinal) in hooks
-    if cls is ChildWorkflowStarted and data.step:
+    if cls in _OF_STEPS and data.step:
         name, _, ordinal = data.step.rpartition("#")
         return (name, int(ordinal)) in steps
-    return False
+    if cls in _PROGRESS:
+        return (data.step, data.ordinal) in steps
+    return (cls is HookReceived or cls is HookRefused) and (data.hook, data.ordinal) in hooks
 
 
 def on_rewound(machine: Machine, envelope: Envelope[Any]) -> None:
