@@ -68,6 +68,8 @@ if TYPE_CHECKING:
         StepOutsideWorkflowError,
         StepTimeoutError,
         StepTransactionError,
+        StreamFailedError,
+        StreamNotFoundError,
         WorkflowAlreadyRunningError,
         WorkflowInterruptedError,
         WorkflowNotFoundError,
@@ -118,6 +120,19 @@ if TYPE_CHECKING:
     from .schedules.spec import CalendarSpec, OverlapPolicy, ScheduleSpec, ScheduleStatus
     from .storage.file import FileStorageBackend
     from .storage.memory import InMemoryStorageBackend
+    from .streams import (
+        Signal,
+        StreamWorkflowResult,
+        emit,
+        get_checkpoint,
+        get_current_signal,
+        run_stream_workflow,
+        save_checkpoint,
+        set_result,
+        stream_step,
+        stream_workflow,
+        terminate,
+    )
     from .worker import Worker
 
 __version__ = "0.1.0"
@@ -163,6 +178,7 @@ __all__ = [
     "ScheduleNotFoundError",
     "ScheduleSpec",
     "ScheduleStatus",
+    "Signal",
     "StepContext",
     "StepContextError",
     "StepDefinition",
@@ -173,6 +189,9 @@ __all__ = [
     "StepTimeoutError",
     "StepTransactionError",
     "StorageBackend",
+    "StreamFailedError",
+    "StreamNotFoundError",
+    "StreamWorkflowResult",
     "TypedHook",
     "UnserializableValueError",
     "Worker",
@@ -202,7 +221,10 @@ __all__ = [
     "delete_step_checkpoint_blocking",
     "delete_workflow_run",
     "discover_workflows",
+    "emit",
+    "get_checkpoint",
     "get_config",
+    "get_current_signal",
     "get_logger",
     "get_schedule",
     "get_step_context",
@@ -238,10 +260,13 @@ __all__ = [
     "resume_schedule",
     "retry_workflow",
     "rng",
+    "run_stream_workflow",
     "saga",
+    "save_checkpoint",
     "save_step_checkpoint",
     "save_step_checkpoint_blocking",
     "scheduled_workflow",
+    "set_result",
     "set_step_context",
     "shield",
     "sleep",
@@ -253,6 +278,9 @@ __all__ = [
     "step_hook_blocking",
     "step_info",
     "step_transaction",
+    "stream_step",
+    "stream_workflow",
+    "terminate",
     "trigger_schedule",
     "update_schedule",
     "uuid4",
@@ -290,8 +318,9 @@ _HOMES = {
         "HookTokenInUseError IdempotencyConflictError InvalidTokenError MaxNestingDepthError "
         "QueryNotFoundError RetryRefusedError RetryableError ScheduleExistsError ScheduleNotFoundError "
         "StepContextError StepHeartbeatTimeoutError StepNotAwaitedError StepOutsideWorkflowError "
-        "StepTimeoutError StepTransactionError WorkflowAlreadyRunningError WorkflowInterruptedError "
-        "WorkflowNotFoundError WorkflowNotRegisteredError WorkflowStalledError WorkflowTimeoutError"
+        "StepTimeoutError StepTransactionError StreamFailedError StreamNotFoundError "
+        "WorkflowAlreadyRunningError WorkflowInterruptedError WorkflowNotFoundError "
+        "WorkflowNotRegisteredError WorkflowStalledError WorkflowTimeoutError"
     ),
     ".in_steps": (
         "StepInfo delete_step_checkpoint delete_step_checkpoint_blocking heartbeat load_step_checkpoint "
@@ -319,6 +348,10 @@ _HOMES = {
     ".schedules.spec": "CalendarSpec OverlapPolicy ScheduleSpec ScheduleStatus",
     ".storage.file": "FileStorageBackend",
     ".storage.memory": "InMemoryStorageBackend",
+    ".streams": (
+        "Signal StreamWorkflowResult emit get_checkpoint get_current_signal run_stream_workflow "
+        "save_checkpoint set_result stream_step stream_workflow terminate"
+    ),
     ".worker": "Worker",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}

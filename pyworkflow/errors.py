@@ -4,7 +4,8 @@
 
     WorkflowError
     ├── FatalError                        a step gives up: no retry
-    │   └── StepTransactionError          step_transaction() was used where it cannot work
+    │   ├── StepTransactionError          step_transaction() was used where it cannot work
+    │   └── StreamNotFoundError           there is no such stream, or its run has ended
     ├── RetryableError                    a step asks to be tried again
     ├── StepTimeoutError                  (also a TimeoutError)
     │   └── StepHeartbeatTimeoutError     an attempt no longer says that it makes progress
@@ -33,6 +34,7 @@
     ├── HookAlreadyReceivedError
     ├── HookTokenInUseError
     ├── InvalidTokenError
+    ├── StreamFailedError                 a step of a stream failed
     └── DiscoveryError                    (a ConfigurationError)
 """
 
@@ -232,6 +234,23 @@ class HookTokenInUseError(WorkflowError):
 
 class InvalidTokenError(WorkflowError, ValueError):
     """The text is not a hook token."""
+
+
+class StreamNotFoundError(FatalError):
+    """There is no such stream, or that run of it has ended."""
+
+
+class StreamFailedError(WorkflowError):
+    """A step of a stream failed.
+
+    Attributes:
+        result: how the run of the stream ended: a `StreamWorkflowResult`; None where the error
+            comes from a log.
+    """
+
+    def __init__(self, message: str, result: object = None) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class DiscoveryError(ConfigurationError):

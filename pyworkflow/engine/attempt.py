@@ -80,6 +80,7 @@ class Attempt:
         "_context",
         "_left",
         "_over",
+        "_signals",
         "_start_child",
         "_storage",
         "call",
@@ -105,6 +106,7 @@ class Attempt:
         self._ask = ask
         self._start_child = start_child
         self._children = 0
+        self._signals = 0
         self.turn: Turn | None = None
         self.stopped = False
         self.stop_reason: str | None = None
@@ -148,6 +150,17 @@ class Attempt:
         )
         await self._start_child(ChildWorkflowStarted(start.workflow, 0, run_id, start, abandon, step, at))
         return run_id
+
+    async def start_run(self, run_id: str, start: WorkflowStarted) -> None:
+        """Create a run that is nobody's child; the step's run notes that it did, and lets it alone."""
+        step = f"{self.call.name}#{self.call.ordinal}"
+        await self._start_child(ChildWorkflowStarted(start.workflow, 0, run_id, start, True, step))
+
+    def derive_id(self) -> str:
+        """The id of the next signal that the step sends; a further attempt gets the same ones again."""
+        self._signals += 1
+        machine, step = self.call.machine, f"{self.call.name}#{self.call.ordinal}"
+        return derive_run_id("signal", machine.run_id, machine.incarnation, "step", step, str(self._signals))
 
     def _check(self) -> None:
         name = self.call.name

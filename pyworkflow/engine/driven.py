@@ -34,7 +34,7 @@ from pyworkflow_core.replay import HookCall, StepCall
 from pyworkflow_core.storage import Claim
 
 from ..config import get_config
-from ..definitions import WorkflowDefinition
+from ..definitions import SYSTEM, WorkflowDefinition
 from .beginning import machine_for
 from .engine import Engine
 from .outbox import Debt, Start, debts_of, pay
@@ -97,8 +97,10 @@ class DrivenRun:
         self._idle = False
         self._given_up = False
         config = get_config()
-        self._warn_at = config.history_warning or 1 << 62
-        self._most = config.history_limit or 1 << 62
+        # What the engine runs for itself sees to its own length.
+        limited = not definition.name.startswith(SYSTEM)
+        self._warn_at = (limited and config.history_warning) or 1 << 62
+        self._most = (limited and config.history_limit) or 1 << 62
 
     @property
     def record(self) -> RunRecord | None:

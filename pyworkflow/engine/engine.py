@@ -87,6 +87,9 @@ class Engine:
         self.owner_name = f"{socket.gethostname()}:{os.getpid()}"[:200]
         self.live: dict[str, Drive] = {}
         self.news: dict[str, list[Any]] = {}  # of children, for each parent that is being told
+        self.followers: set[Callable[[str], object]] = set()  # told of every run that `notify` is
+        self.joined: dict[str, Any] = {}  # what steps of streams this process has told them of
+        self.chain_ends: dict[str, str] = {}  # where the run that goes on for another was seen last
         self._noticed = 0
         self._next_notice = 0
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
@@ -117,6 +120,8 @@ class Engine:
         drive = self.live.get(run_id)
         if drive is not None:
             drive.look()
+        for follow in tuple(self.followers):
+            follow(run_id)
         for waiter in self._waiters.get(run_id, ()):
             if not waiter.done():
                 waiter.set_result(None)

@@ -17,6 +17,7 @@ from ..payloads import (
     HookDisposed,
     PatchApplied,
     Payload,
+    ScheduleChanged,
     SignalSent,
     SleepCancelled,
     SleepStarted,
@@ -39,6 +40,7 @@ _BY_CODE: set[type[Payload]] = {
     ChildWorkflowStarted,
     HookCreated,
     HookDisposed,
+    ScheduleChanged,
     SignalSent,
     SleepCancelled,
     SleepStarted,
@@ -52,6 +54,8 @@ _BY_CODE: set[type[Payload]] = {
     WorkflowFailed,
 }
 """What is in a log because the code asked for it; `patch_applied` aside, which is looked for by name."""
+
+_ALSO_BY_STEPS: set[type[Payload]] = {ChildWorkflowStarted, HookCreated}
 
 
 class Past:
@@ -80,7 +84,7 @@ class Past:
             payload = envelope.data
             if payload.__class__ in _BY_CODE:
                 again = payload.__class__ is StepStarted and payload.attempt > 1
-                by_step = payload.__class__ is ChildWorkflowStarted and payload.step
+                by_step = payload.__class__ in _ALSO_BY_STEPS and bool(getattr(payload, "step", ""))
                 if not again and not by_step:
                     self._done.append(index)
             elif payload.__class__ is PatchApplied:
