@@ -16,10 +16,11 @@ from pyworkflow_core.record import RunRecord, RunStatus
 from pyworkflow_core.storage import RunQuery, StorageBackend
 
 from .config import get_storage
-from .definitions import list_workflows
+from .definitions import SYSTEM, list_workflows
 from .durations import Duration, to_duration
 from .engine.deleting import family_of
 from .engine.engine import Engine, engine_for
+from .engine.tokens import forget_tokens
 from .filters import ENDED, Statuses, find_all, statuses
 
 MaxAge = Callable[[str], int | None]
@@ -124,17 +125,21 @@ async def _heads(
     storage: StorageBackend, workflow: str | None, before: int, *, alone: bool
 ) -> AsyncIterator[RunRecord]:
     """Ended runs that nobody continues, and, unless they are taken `alone`, that nobody started."""
-    async for record in find_all(
-        storage, RunQuery(status=ENDED, workflow=workflow, created_before=before + 1)
-    ):
+    query = RunQuery(status=ENDED, workflow=workflow, created_before=before + 1)
+    async for record in find_all(storage, query, system=True):
         detail = record.detail
         above = [detail.continued_from] if alone else [detail.continued_from, record.parent]
         known = [run_id for run_id in above if run_id is not None]
-        if any([await storage.get(run_id) is not None for run_id in known]):
+        if any([_is_family(await storage.get(run_id)) for run_id in known]):
             continue
         # Where a part was deleted by hand, what is left is a family of its own; unless it went just now.
         if not known or await storage.get(record.run_id) is not None:
             yield record
+
+
+def _is_family(above: RunRecord | None) -> bool:
+    """Whether a run is there to go with. What a schedule started goes by itself: a schedule may never end."""
+    return above is not None and not above.workflow.startswith(SYSTEM)
 
 
 async def _prune(
@@ -147,7 +152,7 @@ async def _prune(
 ) -> int:
     """Delete the head's family if all of it may go; how many runs it had."""
     ages = {head.workflow: max_age(head.workflow) or 0}
-    family: list[tuple[str, int]] = []
+    family: list[RunRecord] = []
     last_of_chain = head
     async for record in family_of(engine.storage, head):
         detail = record.detail
@@ -157,14 +162,15 @@ async def _prune(
             return 0
         if detail.continued_from == last_of_chain.run_id:
             last_of_chain = record
-        family.append((record.run_id, record.head))
+        family.append(record)
     if last_of_chain.status not in wanted:
         return 0
     if dry_run:
         return len(family)
-    for run_id, last in reversed(family):
+    for record in reversed(family):
         try:
-            await engine.storage.delete(run_id, expected=last)
+            await forget_tokens(engine, record)
+            await engine.storage.delete(record.run_id, expected=record.head)
         except ValueError:
             return 0  # somebody retries it just now
     return len(family)

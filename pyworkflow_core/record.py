@@ -317,7 +317,7 @@ def _apply_rest(
     detail["ended_at"] = None
     detail["recoveries"] = 0
     detail["cancel_requested"] = data.cancel_requested
-    detail["owes"] = data.children
+    detail["owes"] = data.owes
     detail["reopened"] = detail.get("reopened", old.reopened) + 1
     detail["context_at"], detail["state_at"] = data.context_at, data.state_at
 

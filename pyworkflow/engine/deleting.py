@@ -14,6 +14,7 @@ from .engine import Engine, engine_for
 from .history import envelopes_of
 from .outbox import debts_of, pay
 from .outside import append_outside, end_of_chain
+from .tokens import forget_tokens
 
 _PAGE = 500
 _DELETED = "the run was deleted"
@@ -130,6 +131,7 @@ async def _delete(engine: Engine, record: RunRecord, force: bool) -> bool:
             _check_ended(found)
         if found is not None:
             try:
+                await forget_tokens(engine, found)
                 await engine.storage.delete(found.run_id, expected=found.head)
             except ValueError:  # somebody appended
                 pass

@@ -106,6 +106,7 @@ def debts_of(engine: Engine, run_id: str, history: Iterable[tuple[int, Any]]) ->
     """
     debts: list[Debt] = []
     children: dict[str, bool] = {}
+    tokens: list[Debt] = []
     started: WorkflowStarted | None = None
     for at, payload in history:
         match payload:
@@ -125,13 +126,15 @@ def debts_of(engine: Engine, run_id: str, history: Iterable[tuple[int, Any]]) ->
                 debts.append(Deliver(payload.run_id, signal))
             case HookCreated() if payload.token.startswith(OWN_TOKEN):
                 token = payload.token.removeprefix(OWN_TOKEN)
-                debts.append(Take(token, run_id, payload.hook, payload.ordinal))
+                tokens.append(Take(token, run_id, payload.hook, payload.ordinal))
+                debts.append(tokens[-1])
             case HookReceived() | HookExpired() | HookDisposed() | HookRefused():
                 debts = [debt for debt in debts if not _is_for(debt, payload)]
+                tokens = [debt for debt in tokens if not _is_for(debt, payload)]
             case DeliveriesMade() | RunReopened():
                 # A run is reopened only when it owes nothing.
                 again = isinstance(payload, RunReopened)
-                debts = [Rejoin(child, run_id) for child in children] if again else []
+                debts = [*(Rejoin(child, run_id) for child in children), *tokens] if again else []
             case WorkflowContinuedAsNew():
                 debts.append(Start(payload.run_id, payload.start))
             case WorkflowCompleted() | WorkflowFailed() | WorkflowCancelled() | WorkflowInterrupted():

@@ -53,6 +53,8 @@ from pyworkflow_core.payloads import (
 from pyworkflow_core.replay import NoLongerCounts, in_force
 
 from .history import open_children, open_steps
+from .hooklog import hooks_of
+from .tokens import is_own
 
 ENDS = (WorkflowFailed, WorkflowCancelled, WorkflowInterrupted)
 """The ends that can be taken back."""
@@ -129,7 +131,8 @@ def plan_of(history: list[Envelope[Any]], now: int) -> Plan:
     )
     after = in_force([*history, Envelope(1, now, reopened)])
     children = tuple(open_children(after))
-    reopened = msgspec.structs.replace(reopened, children=bool(children))
+    tokens = [s for s in hooks_of(after).values() if s.status == "open" and is_own(s.created.token)]
+    reopened = msgspec.structs.replace(reopened, owes=bool(children or tokens))
     struck: list[Any] = [e.data.payload for e in after[first:] if isinstance(e.data, NoLongerCounts)]
     retried = [f"step {s.step}#{s.ordinal}" for s in open_steps(after)]
     retried += [

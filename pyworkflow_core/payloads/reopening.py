@@ -19,7 +19,8 @@ class RunReopened(Payload, frozen=True, gc=False, omit_defaults=True):
         reason: text given with the request.
         mark: tells this reopening from every other.
         parent_mark: the mark of the parent's reopening that this one follows; empty if it was asked for.
-        children: whether there are children that the run waits for, which are looked at again.
+        owes: whether the run waits for children, or for answers under tokens of its own choice: the
+            children are brought back, and the tokens are taken again.
         cancel_requested: whether a cancellation request from before `since` still stands.
         deadline: when ``max_duration`` ends the run now.
         context_at: the event that has the step context now.
@@ -32,7 +33,7 @@ class RunReopened(Payload, frozen=True, gc=False, omit_defaults=True):
     reason: str | None = None
     mark: str = ""
     parent_mark: str = ""
-    children: bool = False
+    owes: bool = False
     cancel_requested: bool = False
     deadline: int | None = None
     context_at: int | None = None

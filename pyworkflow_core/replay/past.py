@@ -54,7 +54,6 @@ _BY_CODE: set[type[Payload]] = {
     WorkflowFailed,
 }
 """What is in a log because the code asked for it; `patch_applied` aside, which is looked for by name."""
-
 _ALSO_BY_STEPS: set[type[Payload]] = {ChildWorkflowStarted, HookCreated}
 
 
