@@ -71,6 +71,8 @@ class StepDefinition(Generic[P, R]):
         self.heartbeat_timeout = (
             None if heartbeat_timeout is None else _duration(heartbeat_timeout, f"{what}: heartbeat_timeout")
         )
+        if self.heartbeat_timeout == 0:
+            raise ConfigurationError(f"{what}: heartbeat_timeout must be more than nothing")
         self.metadata: Mapping[str, Any] = MappingProxyType(dict(metadata or {}))
         self.is_async = inspect.iscoroutinefunction(func)
         self._reach: Reach | None = None

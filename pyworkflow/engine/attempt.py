@@ -21,6 +21,8 @@ from .entries import Entries
 from .notebook import Notebook
 from .turn import Turn
 
+_making = threading.Lock()
+
 
 class _Undo(Exception):
     """Thrown into a transaction to undo it."""
@@ -124,8 +126,10 @@ class Attempt:
     def notebook(self) -> Notebook:
         """What the attempt records while it runs; most record nothing."""
         if self._notebook is None:
-            self._notebook = Notebook(self.call, self.engine, self._entries, *self._began)
-            self._notebook.over = self._over
+            with _making:  # threads of one step may ask at once
+                if self._notebook is None:
+                    self._notebook = Notebook(self.call, self.engine, self._entries, *self._began)
+                    self._notebook.over = self._over
         return self._notebook
 
     def with_details(self, report: Payload | None) -> Payload | None:
