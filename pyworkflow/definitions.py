@@ -311,7 +311,7 @@ def get_workflow(name: str) -> WorkflowDefinition[Any, Any]:
         import_module(_SYSTEM_HOMES[name])
     versions = _workflows.get(name)
     if not versions:
-        have = ", ".join(sorted(_workflows)[:20]) or "none"
+        have = ", ".join(sorted(name for name in _workflows if not name.startswith(SYSTEM))[:20]) or "none"
         raise WorkflowNotRegisteredError(
             f"workflow {name!r} is not defined in this process; import the module that defines it. "
             f"Defined here: {have}."
