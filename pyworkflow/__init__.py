@@ -25,8 +25,10 @@ if TYPE_CHECKING:
         activate_scheduled_workflows_blocking,
         backfill_schedule_blocking,
         cancel_workflow_blocking,
+        cancel_workflow_runs_blocking,
         create_schedule_blocking,
         delete_schedule_blocking,
+        delete_workflow_run_blocking,
         emit_blocking,
         get_schedule_blocking,
         get_workflow_chain_blocking,
@@ -38,10 +40,12 @@ if TYPE_CHECKING:
         list_schedules_blocking,
         list_workflow_runs_blocking,
         pause_schedule_blocking,
+        prune_workflow_runs_blocking,
         query_workflow_blocking,
         resume_blocking,
         resume_hook_blocking,
         resume_schedule_blocking,
+        retry_workflow_blocking,
         run_blocking,
         run_stream_workflow_blocking,
         start_blocking,
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
         trigger_schedule_blocking,
         update_schedule_blocking,
     )
+    from .bulk import cancel_workflow_runs
     from .cancellation import check_cancellation, is_cancelled
     from .children import ChildWorkflowHandle, start_child_workflow
     from .config import (
@@ -65,11 +70,14 @@ if TYPE_CHECKING:
     from .engine.attempt import step_transaction
     from .engine.continuing import continue_as_new
     from .engine.control import resume, start
+    from .engine.deleting import delete_workflow_run
     from .engine.external import ResumeResult, cancel_workflow, resume_hook
+    from .engine.retrying import RetriedRun, retry_workflow
     from .errors import (
         ChildWorkflowError,
         ChildWorkflowFailedError,
         CompensationError,
+        DeleteRefusedError,
         DiscoveryError,
         FatalError,
         HistoryLimitError,
@@ -82,6 +90,7 @@ if TYPE_CHECKING:
         MaxNestingDepthError,
         QueryNotFoundError,
         RetryableError,
+        RetryRefusedError,
         ScheduleExistsError,
         ScheduleNotFoundError,
         StepContextError,
@@ -116,6 +125,7 @@ if TYPE_CHECKING:
     from .open_hooks import HookInfo, list_hooks
     from .patches import patched
     from .primitives import TypedHook, define_hook, hook, shield, sleep
+    from .pruning import PrunedRuns, prune_workflow_runs
     from .queries import get_workflow_state, publish, query, query_workflow
     from .runs import (
         WorkflowRun,
@@ -166,6 +176,7 @@ __all__ = [
     "ChildWorkflowHandle",
     "CompensationError",
     "ConfigurationError",
+    "DeleteRefusedError",
     "DiscoveryError",
     "Event",
     "EventType",
@@ -184,9 +195,12 @@ __all__ = [
     "MaxNestingDepthError",
     "NonDeterminismError",
     "OverlapPolicy",
+    "PrunedRuns",
     "QueryNotFoundError",
     "RecentRun",
     "ResumeResult",
+    "RetriedRun",
+    "RetryRefusedError",
     "RetryableError",
     "RunStatus",
     "Saga",
@@ -228,6 +242,8 @@ __all__ = [
     "backfill_schedule_blocking",
     "cancel_workflow",
     "cancel_workflow_blocking",
+    "cancel_workflow_runs",
+    "cancel_workflow_runs_blocking",
     "check_cancellation",
     "compensate",
     "configure",
@@ -240,6 +256,8 @@ __all__ = [
     "delete_schedule_blocking",
     "delete_step_checkpoint",
     "delete_step_checkpoint_blocking",
+    "delete_workflow_run",
+    "delete_workflow_run_blocking",
     "discover_workflows",
     "emit",
     "emit_blocking",
@@ -279,6 +297,8 @@ __all__ = [
     "patched",
     "pause_schedule",
     "pause_schedule_blocking",
+    "prune_workflow_runs",
+    "prune_workflow_runs_blocking",
     "publish",
     "query",
     "query_workflow",
@@ -291,6 +311,8 @@ __all__ = [
     "resume_hook_blocking",
     "resume_schedule",
     "resume_schedule_blocking",
+    "retry_workflow",
+    "retry_workflow_blocking",
     "rng",
     "run_blocking",
     "run_stream_workflow",
@@ -335,16 +357,17 @@ _HOMES = {
     "pyworkflow_core.plugins": "list_backends open_storage",
     "pyworkflow_core.record": "RunStatus",
     "pyworkflow_core.storage": "StorageBackend",
+    ".bulk": "cancel_workflow_runs",
     ".blocking": (
         "activate_scheduled_workflows_blocking backfill_schedule_blocking cancel_workflow_blocking "
-        "create_schedule_blocking delete_schedule_blocking emit_blocking "
-        "get_schedule_blocking get_workflow_chain_blocking get_workflow_events_blocking "
-        "get_workflow_run_blocking get_workflow_run_by_idempotency_key_blocking "
-        "get_workflow_state_blocking list_hooks_blocking list_schedules_blocking "
-        "list_workflow_runs_blocking pause_schedule_blocking query_workflow_blocking resume_blocking "
-        "resume_hook_blocking resume_schedule_blocking run_blocking run_stream_workflow_blocking "
-        " start_blocking terminate_blocking trigger_schedule_blocking "
-        "update_schedule_blocking"
+        "cancel_workflow_runs_blocking create_schedule_blocking delete_schedule_blocking "
+        "delete_workflow_run_blocking emit_blocking get_schedule_blocking get_workflow_chain_blocking "
+        "get_workflow_events_blocking get_workflow_run_blocking "
+        "get_workflow_run_by_idempotency_key_blocking get_workflow_state_blocking list_hooks_blocking "
+        "list_schedules_blocking list_workflow_runs_blocking pause_schedule_blocking "
+        "prune_workflow_runs_blocking query_workflow_blocking resume_blocking resume_hook_blocking "
+        "resume_schedule_blocking retry_workflow_blocking run_blocking run_stream_workflow_blocking "
+        "start_blocking terminate_blocking trigger_schedule_blocking update_schedule_blocking"
     ),
     ".cancellation": "check_cancellation is_cancelled",
     ".children": "ChildWorkflowHandle start_child_workflow",
@@ -355,16 +378,18 @@ _HOMES = {
     ".engine.attempt": "step_transaction",
     ".engine.continuing": "continue_as_new",
     ".engine.control": "resume start",
+    ".engine.deleting": "delete_workflow_run",
     ".engine.external": "ResumeResult cancel_workflow resume_hook",
+    ".engine.retrying": "RetriedRun retry_workflow",
     ".errors": (
-        "ChildWorkflowError ChildWorkflowFailedError CompensationError DiscoveryError FatalError "
-        "HistoryLimitError HookAlreadyReceivedError HookExpiredError HookNotFoundError "
+        "ChildWorkflowError ChildWorkflowFailedError CompensationError DeleteRefusedError DiscoveryError "
+        "FatalError HistoryLimitError HookAlreadyReceivedError HookExpiredError HookNotFoundError "
         "HookTokenInUseError IdempotencyConflictError InvalidTokenError MaxNestingDepthError "
-        "QueryNotFoundError RetryableError ScheduleExistsError ScheduleNotFoundError StepContextError "
-        "StepHeartbeatTimeoutError StepNotAwaitedError StepOutsideWorkflowError StepTimeoutError "
-        "StepTransactionError StreamFailedError StreamNotFoundError WorkflowAlreadyRunningError "
-        "WorkflowInterruptedError WorkflowNotFoundError WorkflowNotRegisteredError WorkflowStalledError "
-        "WorkflowTimeoutError"
+        "QueryNotFoundError RetryRefusedError RetryableError ScheduleExistsError ScheduleNotFoundError "
+        "StepContextError StepHeartbeatTimeoutError StepNotAwaitedError StepOutsideWorkflowError "
+        "StepTimeoutError StepTransactionError StreamFailedError StreamNotFoundError "
+        "WorkflowAlreadyRunningError WorkflowInterruptedError WorkflowNotFoundError "
+        "WorkflowNotRegisteredError WorkflowStalledError WorkflowTimeoutError"
     ),
     ".in_steps": (
         "StepInfo delete_step_checkpoint delete_step_checkpoint_blocking heartbeat load_step_checkpoint "
@@ -375,6 +400,7 @@ _HOMES = {
     ".open_hooks": "HookInfo list_hooks",
     ".patches": "patched",
     ".primitives": "TypedHook define_hook hook shield sleep",
+    ".pruning": "PrunedRuns prune_workflow_runs",
     ".queries": "get_workflow_state publish query query_workflow",
     ".runs": (
         "WorkflowRun get_workflow_chain get_workflow_events get_workflow_run "

@@ -19,6 +19,8 @@
     │   └── MaxNestingDepthError
     ├── CompensationError                 what was done could not be undone
     ├── WorkflowInterruptedError
+    ├── RetryRefusedError                 the run cannot be retried, or not without force
+    ├── DeleteRefusedError                the run cannot be deleted, or not without force
     ├── WorkflowNotFoundError
     │   └── ScheduleNotFoundError         there is no schedule with this id
     ├── WorkflowAlreadyRunningError
@@ -138,6 +140,32 @@ class CompensationError(WorkflowError):
 
 class WorkflowInterruptedError(WorkflowError):
     """The run was given up after its processes died too often without progress."""
+
+
+class RetryRefusedError(WorkflowError):
+    """The run cannot be retried, or not without force. The message says why.
+
+    Attributes:
+        run_id: the run.
+        forgotten: what completed after the failure and would be forgotten; empty for another reason.
+    """
+
+    def __init__(self, message: str, run_id: str = "", forgotten: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+        self.forgotten = forgotten
+
+
+class DeleteRefusedError(WorkflowError):
+    """The run cannot be deleted, or not without force. The message says why.
+
+    Attributes:
+        run_id: the run.
+    """
+
+    def __init__(self, message: str, run_id: str = "") -> None:
+        super().__init__(message)
+        self.run_id = run_id
 
 
 class WorkflowNotFoundError(WorkflowError):

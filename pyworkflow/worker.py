@@ -26,6 +26,7 @@ from .engine.family import drive_for
 from .engine.outbox import Errand
 from .errors import WorkflowNotRegisteredError
 from .schedules.plan import QUEUE as SCHEDULES
+from .tidying import begin_tidying
 
 log = logging.getLogger("pyworkflow.worker")
 
@@ -90,7 +91,7 @@ class Worker:
         self._wake = asyncio.Event()
         await engine.storage.open()
         # Before the first claim, so that nothing falls between the two.
-        listening = self._begin_to_listen(engine)
+        beside = [self._begin_to_listen(engine), None if self._once else begin_tidying(engine)]
         try:
             while not self._stopping:
                 claimed = await self._take(engine)
@@ -99,9 +100,11 @@ class Worker:
                 if not self._stopping:
                     await self._rest(engine, claimed)
         finally:
-            if listening is not None:
-                listening.cancel()
-                await asyncio.wait([listening])
+            tasks = [task for task in beside if task is not None]
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
             await self._drain(engine)
             self._stopping = False
 

@@ -33,7 +33,7 @@ from .engine import Engine, engine_for
 from .history import envelopes_of
 from .hooklog import HookState, find_hook, hooks_of
 from .outbox import has_run_no_code, run_errand
-from .outside import append_outside, end_of_chain
+from .outside import append_outside, check_reason, end_of_chain
 from .results import wait_until_ended
 from .tokens import MAX_TOKEN_BYTES, check_own_token, run_of_token
 
@@ -138,11 +138,8 @@ async def cancel_workflow(
         TimeoutError: it did not end in time; the request stands.
     """
     engine = engine_for(get_storage(storage))
+    check_reason(reason, "cancellation")
     limit = None if timeout is None else to_duration(timeout, "timeout")
-    if reason is not None and (
-        not isinstance(reason, str) or reason != reason.encode(errors="ignore").decode()
-    ):
-        raise ValueError(f"the reason of a cancellation is text without lone surrogates, not {reason!r}")
     while True:
         record = await end_of_chain(engine, run_id)
         if record is None or not record.workflow:

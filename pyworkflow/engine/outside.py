@@ -54,14 +54,26 @@ async def append_outside(
     return True
 
 
-async def create(engine: Engine, run_id: str, start: WorkflowStarted) -> None:
-    """Create a run for somebody to drive; do nothing if it exists.
+def check_reason(reason: str | None, what: str) -> None:
+    """Refuse a reason that no log can hold.
+
+    Raises:
+        ValueError: it is not text, or has lone surrogates.
+    """
+    if reason is not None and (
+        not isinstance(reason, str) or reason != reason.encode(errors="ignore").decode()
+    ):
+        raise ValueError(f"the reason of a {what} is text without lone surrogates, not {reason!r}")
+
+
+async def create(engine: Engine, run_id: str, start: WorkflowStarted) -> bool:
+    """Create a run for somebody to drive; False, and nothing done, if it exists.
 
     Raises:
         StorageError: the storage refuses it, or cannot be used.
     """
     if await engine.storage.get(run_id) is not None:
-        return
+        return False
     at = engine.clock.now()
     payloads: list[Payload] = [start]
     if start.carried is not None and start.carried.cancel is not None:
@@ -75,6 +87,7 @@ async def create(engine: Engine, run_id: str, start: WorkflowStarted) -> None:
     answer = await engine.queue.append(Append(run_id, incarnation, 0, events, record))
     if isinstance(answer, Refused):
         raise answer.error
+    return isinstance(answer, Committed)
 
 
 async def end_of_chain(engine: Engine, run_id: str) -> RunRecord | None:

@@ -22,6 +22,9 @@ from .children import (
 )
 from .notebook import PatchApplied, StatePublished, StepContextSet
 from .progress import StepCheckpointDeleted, StepCheckpointSaved, StepHeartbeat
+from .reopening import (
+    RunReopened,
+)
 from .runs import (
     CancellationRequested,
     DeliveriesMade,
@@ -75,6 +78,7 @@ __all__ = [
     "PatchApplied",
     "Payload",
     "RunRecovered",
+    "RunReopened",
     "ScheduleChanged",
     "ScheduledRun",
     "SignalReceived",
