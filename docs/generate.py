@@ -34,6 +34,9 @@ TYPE_WORDS = {
     "tuple[CarriedHook, ...]": "list of `CarriedHook`",
     "tuple[CarriedChild, ...]": "list of `CarriedChild`",
     "tuple[CarriedSignal, ...]": "list of `CarriedSignal`",
+    "tuple[Slot, ...]": "list of [`Slot`](#slot)",
+    "tuple[int, ...]": "list of integers",
+    "tuple[tuple[int, int], ...]": "list of two integers each",
     "tuple[str | None, str] | None": "list of two texts, or None",
 }
 COMPLETION = {"install_completion", "show_completion"}
@@ -66,6 +69,7 @@ def events_page() -> str:
     parts.append("## What is carried over\n\nParts of `workflow_started` in a run that continues another.\n")
     for part in (carried.Carried, carried.CarriedHook, carried.CarriedChild, carried.CarriedSignal):
         parts += [f"### `{part.__name__}`\n", _prose(part), _field_table(part)]
+    parts += ["## `Slot`\n", _prose(payloads.Slot), _field_table(payloads.Slot)]
     return "\n".join(parts)
 
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .errors import (
         ChildWorkflowError,
         ChildWorkflowFailedError,
+        DeduplicationError,
         DiscoveryError,
         FatalError,
         HistoryLimitError,
@@ -81,6 +82,7 @@ __all__ = [
     "ChildWorkflowFailedError",
     "ChildWorkflowHandle",
     "ConfigurationError",
+    "DeduplicationError",
     "DiscoveryError",
     "Event",
     "EventType",
@@ -166,7 +168,8 @@ _HOMES = {
     ".engine.control": "resume start",
     ".engine.external": "ResumeResult cancel_workflow resume_hook",
     ".errors": (
-        "ChildWorkflowError ChildWorkflowFailedError DiscoveryError FatalError HistoryLimitError "
+        "ChildWorkflowError ChildWorkflowFailedError DeduplicationError DiscoveryError "
+        "FatalError HistoryLimitError "
         "HookAlreadyReceivedError HookExpiredError HookNotFoundError IdempotencyConflictError "
         "InvalidTokenError MaxNestingDepthError RetryableError StepNotAwaitedError "
         "StepOutsideWorkflowError StepTimeoutError StepTransactionError "

@@ -20,6 +20,7 @@
     ├── WorkflowAlreadyRunningError
     ├── WorkflowNotRegisteredError
     ├── IdempotencyConflictError
+    ├── DeduplicationError                a run that goes on has the deduplication id
     ├── HookNotFoundError
     ├── HookExpiredError
     ├── HookAlreadyReceivedError
@@ -137,6 +138,18 @@ class WorkflowNotRegisteredError(WorkflowError):
 
 class IdempotencyConflictError(WorkflowError):
     """The idempotency key belongs to a run of another workflow or with other arguments.
+
+    Attributes:
+        run_id: that run.
+    """
+
+    def __init__(self, message: str, run_id: str = "") -> None:
+        super().__init__(message)
+        self.run_id = run_id
+
+
+class DeduplicationError(WorkflowError):
+    """A run that has not ended has the deduplication id. Nothing was started.
 
     Attributes:
         run_id: that run.

@@ -93,6 +93,7 @@ class RunDetail(Struct, frozen=True, gc=False, omit_defaults=True):
         owes: whether its log owes deliveries to other runs; then it is due, ended or not.
         continued_from: the run that it continues.
         continued_to: the run that continues it.
+        concurrency_key: of runs with one key only so many are driven at once.
     """
 
     owner: str | None = None
@@ -109,6 +110,7 @@ class RunDetail(Struct, frozen=True, gc=False, omit_defaults=True):
     owes: bool = False
     continued_from: str | None = None
     continued_to: str | None = None
+    concurrency_key: str | None = None
 
 
 _encode_detail = msgspec.json.Encoder().encode
@@ -331,6 +333,7 @@ def _apply_started(fields: dict[str, Any], detail: dict[str, Any], data: Workflo
     detail["depth"] = data.depth
     detail["tags"] = data.tags
     detail["continued_from"] = data.continued_from
+    detail["concurrency_key"] = data.concurrency_key
     if data.carried is not None and data.carried.children:
         detail["children"] = True
     if data.owner is not None:

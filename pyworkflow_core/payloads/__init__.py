@@ -20,6 +20,7 @@ from .children import (
     ChildWorkflowReleased,
     ChildWorkflowStarted,
 )
+from .queues import DeduplicationIdTaken, QueueOpened, Slot, SlotsChanged
 from .runs import (
     CancellationRequested,
     DeliveriesMade,
@@ -60,6 +61,7 @@ __all__ = [
     "ChildWorkflowFailed",
     "ChildWorkflowReleased",
     "ChildWorkflowStarted",
+    "DeduplicationIdTaken",
     "DeliveriesMade",
     "EventType",
     "HookCreated",
@@ -67,12 +69,15 @@ __all__ = [
     "HookExpired",
     "HookReceived",
     "Payload",
+    "QueueOpened",
     "RunRecovered",
     "SignalReceived",
     "SignalSent",
     "SleepCancelled",
     "SleepCompleted",
     "SleepStarted",
+    "Slot",
+    "SlotsChanged",
     "StepCancelled",
     "StepCompleted",
     "StepFailed",

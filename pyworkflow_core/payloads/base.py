@@ -42,6 +42,9 @@ class EventType(StrEnum):
     DELIVERIES_MADE = "deliveries_made"
     SIGNAL_RECEIVED = "signal_received"
     SIGNAL_SENT = "signal_sent"
+    QUEUE_OPENED = "queue_opened"
+    SLOTS_CHANGED = "slots_changed"
+    DEDUPLICATION_ID_TAKEN = "deduplication_id_taken"
 
 
 class Payload(Struct, frozen=True, gc=False, omit_defaults=True):
