@@ -69,7 +69,12 @@ def events_page() -> str:
     parts.append("## What is carried over\n\nParts of `workflow_started` in a run that continues another.\n")
     for part in (carried.Carried, carried.CarriedHook, carried.CarriedChild, carried.CarriedSignal):
         parts += [f"### `{part.__name__}`\n", _prose(part), _field_table(part)]
-    parts += ["## `Slot`\n", _prose(payloads.Slot), _field_table(payloads.Slot)]
+    parts += [
+        "## Parts of a queue's events\n",
+        "### `Slot`\n",
+        _prose(payloads.Slot),
+        _field_table(payloads.Slot),
+    ]
     return "\n".join(parts)
 
 

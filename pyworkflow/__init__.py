@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         WorkflowTimeoutError,
     )
     from .primitives import TypedHook, define_hook, hook, shield, sleep
+    from .queues import QueueLimits, QueueState, configure_queue, get_queue, get_queue_limits
     from .runs import (
         WorkflowRun,
         get_workflow_chain,
@@ -72,7 +73,7 @@ if TYPE_CHECKING:
     )
     from .storage.file import FileStorageBackend
     from .storage.memory import InMemoryStorageBackend
-    from .worker import Worker
+    from .workers import Worker, WorkerHealth, WorkerStats
 
 __version__ = "0.1.0"
 
@@ -97,6 +98,8 @@ __all__ = [
     "InvalidTokenError",
     "MaxNestingDepthError",
     "NonDeterminismError",
+    "QueueLimits",
+    "QueueState",
     "ResumeResult",
     "RetryableError",
     "RunStatus",
@@ -109,6 +112,8 @@ __all__ = [
     "TypedHook",
     "UnserializableValueError",
     "Worker",
+    "WorkerHealth",
+    "WorkerStats",
     "WorkflowAlreadyRunningError",
     "WorkflowDefinition",
     "WorkflowError",
@@ -121,10 +126,13 @@ __all__ = [
     "cancel_workflow",
     "configure",
     "configure_from_yaml",
+    "configure_queue",
     "continue_as_new",
     "define_hook",
     "discover_workflows",
     "get_config",
+    "get_queue",
+    "get_queue_limits",
     "get_storage",
     "get_workflow_chain",
     "get_workflow_events",
@@ -177,11 +185,12 @@ _HOMES = {
         "WorkflowNotRegisteredError WorkflowStalledError WorkflowTimeoutError"
     ),
     ".primitives": "TypedHook define_hook hook shield sleep",
+    ".queues": "QueueLimits QueueState configure_queue get_queue get_queue_limits",
     ".runs": (
         "WorkflowRun get_workflow_chain get_workflow_events get_workflow_run "
         "get_workflow_run_by_idempotency_key list_workflow_runs"
     ),
-    ".worker": "Worker",
+    ".workers": "Worker WorkerHealth WorkerStats",
     ".storage.file": "FileStorageBackend",
     ".storage.memory": "InMemoryStorageBackend",
 }

@@ -63,7 +63,7 @@ def worker(
 
 
 def _make(session: Session, queues: list[str] | None, concurrency: int, poll: float, once: bool) -> Any:
-    from ..worker import Worker
+    from ..workers import Worker
 
     class ClosingWorker(Worker):
         """Lets go of the storage in the event loop that used it."""
