@@ -37,6 +37,7 @@ TYPE_WORDS = {
     "tuple[Slot, ...]": "list of [`Slot`](#slot)",
     "tuple[int, ...]": "list of integers",
     "tuple[tuple[int, int], ...]": "list of two integers each",
+    "CarriedContext | None": "`CarriedContext`, or None",
     "tuple[str | None, str] | None": "list of two texts, or None",
 }
 COMPLETION = {"install_completion", "show_completion"}
@@ -67,7 +68,13 @@ def events_page() -> str:
     for cls in payloads.PAYLOAD_CLASSES:
         parts += [f"## `{cls.TYPE.value}`\n", _prose(cls), _field_table(cls)]
     parts.append("## What is carried over\n\nParts of `workflow_started` in a run that continues another.\n")
-    for part in (carried.Carried, carried.CarriedHook, carried.CarriedChild, carried.CarriedSignal):
+    for part in (
+        carried.Carried,
+        carried.CarriedHook,
+        carried.CarriedChild,
+        carried.CarriedSignal,
+        carried.CarriedContext,
+    ):
         parts += [f"### `{part.__name__}`\n", _prose(part), _field_table(part)]
     parts += [
         "## Parts of a queue's events\n",

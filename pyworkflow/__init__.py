@@ -31,7 +31,9 @@ if TYPE_CHECKING:
         get_storage,
         reset_config,
     )
+    from .context import StepContext, get_step_context, has_step_context, set_step_context
     from .definitions import StepDefinition, WorkflowDefinition, step, workflow
+    from .deterministic import now, random, rng, uuid4
     from .engine.attempt import step_transaction
     from .engine.continuing import continue_as_new
     from .engine.control import resume, start
@@ -49,7 +51,9 @@ if TYPE_CHECKING:
         IdempotencyConflictError,
         InvalidTokenError,
         MaxNestingDepthError,
+        QueryNotFoundError,
         RetryableError,
+        StepContextError,
         StepNotAwaitedError,
         StepOutsideWorkflowError,
         StepTimeoutError,
@@ -61,7 +65,10 @@ if TYPE_CHECKING:
         WorkflowStalledError,
         WorkflowTimeoutError,
     )
+    from .logs import WorkflowLogger, get_logger
+    from .patches import patched
     from .primitives import TypedHook, define_hook, hook, shield, sleep
+    from .queries import get_workflow_state, publish, query, query_workflow
     from .queues import QueueLimits, QueueState, configure_queue, get_queue, get_queue_limits
     from .runs import (
         WorkflowRun,
@@ -98,11 +105,14 @@ __all__ = [
     "InvalidTokenError",
     "MaxNestingDepthError",
     "NonDeterminismError",
+    "QueryNotFoundError",
     "QueueLimits",
     "QueueState",
     "ResumeResult",
     "RetryableError",
     "RunStatus",
+    "StepContext",
+    "StepContextError",
     "StepDefinition",
     "StepNotAwaitedError",
     "StepOutsideWorkflowError",
@@ -118,6 +128,7 @@ __all__ = [
     "WorkflowDefinition",
     "WorkflowError",
     "WorkflowInterruptedError",
+    "WorkflowLogger",
     "WorkflowNotFoundError",
     "WorkflowNotRegisteredError",
     "WorkflowRun",
@@ -131,21 +142,33 @@ __all__ = [
     "define_hook",
     "discover_workflows",
     "get_config",
+    "get_logger",
     "get_queue",
     "get_queue_limits",
+    "get_step_context",
     "get_storage",
     "get_workflow_chain",
     "get_workflow_events",
     "get_workflow_run",
     "get_workflow_run_by_idempotency_key",
+    "get_workflow_state",
+    "has_step_context",
     "hook",
     "list_backends",
     "list_workflow_runs",
+    "now",
     "open_storage",
+    "patched",
+    "publish",
+    "query",
+    "query_workflow",
+    "random",
     "reset_config",
     "resume",
     "resume_blocking",
     "resume_hook",
+    "rng",
+    "set_step_context",
     "shield",
     "sleep",
     "start",
@@ -153,6 +176,7 @@ __all__ = [
     "start_child_workflow",
     "step",
     "step_transaction",
+    "uuid4",
     "workflow",
 ]
 
@@ -170,7 +194,9 @@ _HOMES = {
     ".blocking": "resume_blocking start_blocking",
     ".children": "ChildWorkflowHandle start_child_workflow",
     ".config": "configure configure_from_yaml discover_workflows get_config get_storage reset_config",
+    ".context": "StepContext get_step_context has_step_context set_step_context",
     ".definitions": "StepDefinition WorkflowDefinition step workflow",
+    ".deterministic": "now random rng uuid4",
     ".engine.attempt": "step_transaction",
     ".engine.continuing": "continue_as_new",
     ".engine.control": "resume start",
@@ -179,13 +205,17 @@ _HOMES = {
         "ChildWorkflowError ChildWorkflowFailedError DeduplicationError DiscoveryError "
         "FatalError HistoryLimitError "
         "HookAlreadyReceivedError HookExpiredError HookNotFoundError IdempotencyConflictError "
-        "InvalidTokenError MaxNestingDepthError RetryableError StepNotAwaitedError "
+        "InvalidTokenError MaxNestingDepthError QueryNotFoundError RetryableError StepContextError "
+        "StepNotAwaitedError "
         "StepOutsideWorkflowError StepTimeoutError StepTransactionError "
         "WorkflowAlreadyRunningError WorkflowInterruptedError WorkflowNotFoundError "
         "WorkflowNotRegisteredError WorkflowStalledError WorkflowTimeoutError"
     ),
+    ".logs": "WorkflowLogger get_logger",
+    ".patches": "patched",
     ".primitives": "TypedHook define_hook hook shield sleep",
     ".queues": "QueueLimits QueueState configure_queue get_queue get_queue_limits",
+    ".queries": "get_workflow_state publish query query_workflow",
     ".runs": (
         "WorkflowRun get_workflow_chain get_workflow_events get_workflow_run "
         "get_workflow_run_by_idempotency_key list_workflow_runs"

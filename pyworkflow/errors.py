@@ -18,7 +18,9 @@
     ├── WorkflowInterruptedError
     ├── WorkflowNotFoundError
     ├── WorkflowAlreadyRunningError
-    ├── WorkflowNotRegisteredError
+    ├── WorkflowNotRegisteredError        nor is the version of it that the run started on
+    ├── StepContextError                  (also a RuntimeError)
+    ├── QueryNotFoundError
     ├── IdempotencyConflictError
     ├── DeduplicationError                a run that goes on has the deduplication id
     ├── HookNotFoundError
@@ -133,7 +135,15 @@ class WorkflowAlreadyRunningError(WorkflowError):
 
 
 class WorkflowNotRegisteredError(WorkflowError):
-    """The run's workflow is not defined in this process."""
+    """The run's workflow, or the version of it that the run started on, is not defined in this process."""
+
+
+class StepContextError(WorkflowError, RuntimeError):
+    """There is no step context here, or not the expected one."""
+
+
+class QueryNotFoundError(WorkflowError):
+    """The run's code has no query of this name."""
 
 
 class IdempotencyConflictError(WorkflowError):

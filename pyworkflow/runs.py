@@ -10,19 +10,28 @@ from typing import Any
 
 from msgspec import Struct
 
+from pyworkflow_core.carried import CarriedContext
 from pyworkflow_core.codec import Opaque, RecordedError
 from pyworkflow_core.errors import CodecError
 from pyworkflow_core.events import Event, decode_body, from_micros, to_micros
 from pyworkflow_core.ids import derive_run_id, validate_id
-from pyworkflow_core.payloads import WorkflowCompleted, WorkflowFailed, WorkflowInterrupted, WorkflowStarted
+from pyworkflow_core.payloads import (
+    StepContextSet,
+    WorkflowCompleted,
+    WorkflowFailed,
+    WorkflowInterrupted,
+    WorkflowStarted,
+)
 from pyworkflow_core.record import RunRecord, RunStatus
 from pyworkflow_core.storage import RunQuery, StorageBackend
 
 from .config import get_storage
-from .definitions import list_workflows
+from .context import values_of
+from .definitions import find_workflow
 from .engine.engine import Engine, engine_for
 from .engine.results import last_payload
 from .errors import WorkflowNotFoundError
+from .queries import payload_at, state_of
 
 
 class WorkflowRun(Struct, frozen=True, kw_only=True):
@@ -39,7 +48,8 @@ class WorkflowRun(Struct, frozen=True, kw_only=True):
         completed_at: when it ended; None if it has not.
         updated_at: when its last event happened.
         wake_at: when it is due; None if it waits for somebody, or has ended.
-        context: values of the step context.
+        context: values of the step context, by the names of their fields.
+        state: what the workflow published last; None if it has published nothing.
         parent_run_id: the run that started it.
         nesting_depth: 0 for a run without a parent.
         continued_from_run_id: the run that it continues.
@@ -62,6 +72,7 @@ class WorkflowRun(Struct, frozen=True, kw_only=True):
     updated_at: datetime
     wake_at: datetime | None = None
     context: Mapping[str, Any] = {}
+    state: Any = None
     parent_run_id: str | None = None
     nesting_depth: int = 0
     continued_from_run_id: str | None = None
@@ -197,6 +208,8 @@ async def _view(engine: Engine, record: RunRecord) -> WorkflowRun:
         completed_at=_moment(detail.ended_at),
         updated_at=from_micros(record.updated_at),
         wake_at=_moment(record.wake_at),
+        context=await _context(engine, record),
+        state=await state_of(engine, record),
         parent_run_id=record.parent,
         nesting_depth=detail.depth,
         continued_from_run_id=detail.continued_from,
@@ -209,11 +222,25 @@ async def _view(engine: Engine, record: RunRecord) -> WorkflowRun:
     )
 
 
+async def _context(engine: Engine, record: RunRecord) -> Mapping[str, Any]:
+    """Values of the step context; empty if none was set."""
+    at = record.detail.context_at
+    payload = None if at is None else await payload_at(engine, record.run_id, at)
+    if isinstance(payload, StepContextSet):
+        kept = CarriedContext(payload.context, payload.value)
+    elif isinstance(payload, WorkflowStarted) and payload.carried is not None and payload.carried.context:
+        kept = payload.carried.context
+    else:
+        return {}
+    definition = find_workflow(record.workflow, record.detail.workflow_version)
+    return values_of(engine.codec, kept, None if definition is None else definition.context_class)
+
+
 async def _ending(engine: Engine, record: RunRecord) -> tuple[Any, str | None]:
     """Result and error text. A value of a type that is not known here comes as `Opaque`."""
     payload = await last_payload(engine, record)
     if isinstance(payload, WorkflowCompleted):
-        definition = list_workflows().get(record.workflow)
+        definition = find_workflow(record.workflow, record.detail.workflow_version)
         if definition is not None:
             # One old result that today's types no longer fit must not break a whole listing.
             with contextlib.suppress(CodecError):

@@ -28,7 +28,9 @@ from .payloads import (
     RunRecovered,
     SignalReceived,
     SignalSent,
+    StatePublished,
     StepCompleted,
+    StepContextSet,
     StepStarted,
     WorkflowCancelled,
     WorkflowCompleted,
@@ -42,8 +44,8 @@ from .payloads import (
 
 MAX_RECORD_BYTES = 2048
 MAX_ATTRIBUTE_BYTES = 512
-GROWTH_BYTES = 420
-"""What owner, times, counts, a cancellation request and a successor add to a record in its run's life."""
+GROWTH_BYTES = 470
+"""What owner, times, counts, places, a cancellation request and a successor add to a record in time."""
 
 
 class RunStatus(StrEnum):
@@ -94,6 +96,8 @@ class RunDetail(Struct, frozen=True, gc=False, omit_defaults=True):
         continued_from: the run that it continues.
         continued_to: the run that continues it.
         concurrency_key: of runs with one key only so many are driven at once.
+        context_at: the event that has the step context; None if none was set.
+        state_at: the event that has the published state.
     """
 
     owner: str | None = None
@@ -111,6 +115,8 @@ class RunDetail(Struct, frozen=True, gc=False, omit_defaults=True):
     continued_from: str | None = None
     continued_to: str | None = None
     concurrency_key: str | None = None
+    context_at: int | None = None
+    state_at: int | None = None
 
 
 _encode_detail = msgspec.json.Encoder().encode
@@ -192,11 +198,11 @@ def evolve(
             if record is None:
                 fields["created_at"] = envelope.at
                 fields["wake_at"] = None
+        fields["head"] = head
         fields["updated_at"] = envelope.at
         _apply(record, fields, detail, envelope.data, envelope.at)
     if fields is None or run_id is None:
         raise ValueError("a record cannot evolve by no events")
-    fields["head"] = head
     if detail:
         old = record.detail if record is not None else RunDetail()
         fields["rest"] = _encode_detail(msgspec.structs.replace(old, **detail))
@@ -239,6 +245,8 @@ def _apply(
         _apply_end(record, fields, detail, data, at)
     elif cls in _DEBTS:
         _apply_debt(record, fields, detail, data)
+    elif cls in _KEPT:
+        detail[_KEPT[cls]] = fields["head"]
 
 
 def _apply_owner(
@@ -263,6 +271,8 @@ _FROM_OUTSIDE = {
 }
 
 
+# What may be large stays in the log; the record says where it stands there.
+_KEPT: dict[type[Any], str] = {StepContextSet: "context_at", StatePublished: "state_at"}
 _DEBTS = {ChildWorkflowStarted, ChildWorkflowReleased, SignalSent, DeliveriesMade}
 
 
@@ -336,6 +346,8 @@ def _apply_started(fields: dict[str, Any], detail: dict[str, Any], data: Workflo
     detail["concurrency_key"] = data.concurrency_key
     if data.carried is not None and data.carried.children:
         detail["children"] = True
+    if data.carried is not None and data.carried.context is not None:
+        detail["context_at"] = fields["head"]
     if data.owner is not None:
         detail["owner"] = data.owner
         detail["started_at"] = at

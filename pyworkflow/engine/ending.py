@@ -52,7 +52,7 @@ def value_bytes(payload: Payload) -> int:
     """Bytes of the values that a payload carries."""
     if payload.__class__ in _WITH_A_START:
         return len(msgspec.json.encode(payload))
-    return sum(len(getattr(payload, name, b"")) for name in ("args", "result", "error"))
+    return sum(len(getattr(payload, name, b"")) for name in ("args", "result", "error", "value"))
 
 
 _WITH_A_START: set[type[Payload]] = {ChildWorkflowStarted, WorkflowContinuedAsNew}
@@ -80,7 +80,7 @@ def _ending_of(
             "Write 'await' in front of it."
         )
     elif asked is not None:
-        return continued(machine, definition, asked), None
+        return continued(machine, asked), None
     if error is None:
         try:
             return WorkflowCompleted(

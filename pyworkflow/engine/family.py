@@ -16,7 +16,7 @@ from pyworkflow_core.errors import CodecError, HistoryVersionError, NonDetermini
 from pyworkflow_core.record import RunRecord
 from pyworkflow_core.storage import Claim
 
-from ..definitions import get_workflow
+from ..definitions import get_workflow_version
 from ..errors import WorkflowNotRegisteredError
 from .clock import Alarm
 from .drive import Drive, RunLost
@@ -33,12 +33,13 @@ async def drive_for(
     """The drive of a claimed run; of one that has ended, the errand that its log still owes.
 
     Raises:
-        WorkflowNotRegisteredError: its workflow is not defined here; the claim is released.
+        WorkflowNotRegisteredError: its workflow, or the run's version of it, is not defined here; the claim
+            is released.
     """
     if claim.record.status.is_terminal:
         return Errand(engine, claim)
     try:
-        definition = get_workflow(claim.record.workflow)
+        definition = get_workflow_version(claim.record.workflow, claim.record.detail.workflow_version)
     except BaseException:
         await engine.storage.release(claim)
         raise

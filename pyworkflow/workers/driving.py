@@ -7,7 +7,7 @@ import contextlib
 import logging
 
 from pyworkflow_core.errors import CodecError, HistoryVersionError, NonDeterminismError, StorageError
-from pyworkflow_core.record import RunRecord
+from pyworkflow_core.record import RunRecord, RunStatus
 from pyworkflow_core.storage import Claim
 
 from ..engine.drive import Drive, RunLost
@@ -74,6 +74,7 @@ class Driving:
             drive = await drive_for(self._engine, claim)
         except WorkflowNotRegisteredError as error:
             await self._put_off(claim, error)
+            self._gate.left(claim.run_id, gives_back=True)
             return
         self._tally.count("errands" if isinstance(drive, Errand) else "replays")
         drive.replay_retry = _REPLAY_RETRY
@@ -112,7 +113,8 @@ class Driving:
         return True
 
     def _note_end(self, drive: Drive | Errand, record: RunRecord | None) -> None:
-        self._gate.left(drive.run_id, record)
+        rests = record is not None and (record.status.is_terminal or record.status is RunStatus.SUSPENDED)
+        self._gate.left(drive.run_id, gives_back=rests)
         if isinstance(drive, Drive):
             self._tally.left(record)
 

@@ -89,15 +89,16 @@ class Gate:
         ready, self._ready = self._ready[:most], self._ready[most:]
         return ready
 
-    def left(self, run_id: str, record: RunRecord | None) -> None:
-        """A run is no longer driven here: give its slot back, if it ended or suspended.
+    def left(self, run_id: str, *, gives_back: bool) -> None:
+        """A run is no longer driven here.
 
         Args:
             run_id: the run.
-            record: how this process left it; None if it was lost, or its state is not known.
+            gives_back: whether its slot is free. It is not if another process may drive the run,
+                or if the run has yet to be recovered.
         """
         queue, number = self._held.pop(run_id, ("", 0))
-        if queue and record is not None and (record.status.is_terminal or _is_suspended(record)):
+        if queue and gives_back:
             self._returned.setdefault(queue, set()).add(number)
 
     async def close(self) -> None:

@@ -20,6 +20,7 @@ from .children import (
     ChildWorkflowReleased,
     ChildWorkflowStarted,
 )
+from .notebook import PatchApplied, StatePublished, StepContextSet
 from .queues import DeduplicationIdTaken, QueueOpened, Slot, SlotsChanged
 from .runs import (
     CancellationRequested,
@@ -68,6 +69,7 @@ __all__ = [
     "HookDisposed",
     "HookExpired",
     "HookReceived",
+    "PatchApplied",
     "Payload",
     "QueueOpened",
     "RunRecovered",
@@ -78,8 +80,10 @@ __all__ = [
     "SleepStarted",
     "Slot",
     "SlotsChanged",
+    "StatePublished",
     "StepCancelled",
     "StepCompleted",
+    "StepContextSet",
     "StepFailed",
     "StepRetrying",
     "StepStarted",

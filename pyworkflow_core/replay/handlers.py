@@ -14,10 +14,13 @@ from ..payloads import (
     ChildWorkflowStarted,
     HookExpired,
     HookReceived,
+    PatchApplied,
     RunRecovered,
     SignalReceived,
     SleepCompleted,
+    StatePublished,
     StepCompleted,
+    StepContextSet,
     StepFailed,
     StepRetrying,
     StepStarted,
@@ -30,6 +33,7 @@ from .children import on_child_ended, on_child_released, on_child_started
 from .inbox import on_signal_received
 from .mail import on_hook_expired, on_hook_received
 from .mismatch import not_waiting, on_unknown
+from .notebook import on_note, on_patch_applied
 
 if TYPE_CHECKING:
     from .machine import Machine
@@ -141,6 +145,9 @@ HANDLERS: dict[type[Any], Callable[[Machine, Envelope[Any]], None]] = {
     ChildWorkflowFailed: on_child_ended,
     ChildWorkflowCancelled: on_child_ended,
     ChildWorkflowReleased: on_child_released,
+    PatchApplied: on_patch_applied,
+    StepContextSet: on_note,
+    StatePublished: on_note,
     UnknownPayload: on_unknown,
 }
 """Handlers by payload class; those that are methods of the machine are in its own file."""

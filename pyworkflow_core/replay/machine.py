@@ -44,6 +44,7 @@ from .inbox import Inbox
 from .loop import Timer, WorkflowLoop, WorkflowTask, current_machine
 from .mail import Mail
 from .mismatch import check_end, command_mismatch, command_missing, not_waiting
+from .notebook import Notebook
 from .outcome import Outcome, outcome_of
 
 Key = tuple[str, int]
@@ -73,6 +74,7 @@ class Machine:
         hooks: hooks created and not answered.
         mail: answers to hooks that the code has not taken.
         inbox: signals that the code has not taken.
+        notebook: what the code wrote down, and what it can work out.
         children: every child known to the run, by its run id.
         timers: asyncio's timers that have not fired, by ordinal.
         started: the payload of the run's first event.
@@ -112,6 +114,7 @@ class Machine:
         self.hooks: dict[Key, HookCall] = {}
         self.mail = Mail()
         self.inbox = Inbox()
+        self.notebook = Notebook(self)
         self.children: dict[str, Child] = {}
         self.timers: dict[int, Timer] = {}
         self.unawaited: dict[int, Call] = {}
@@ -368,6 +371,7 @@ class Machine:
         if carried is not None:
             self.mail.carry(carried.hooks)
             self.inbox.carry(carried.signals, carried.known)
+            self.notebook.context = carried.context
             self.children.update((child.run_id, child_of(child)) for child in carried.children)
         self.advance(envelope.at)
         context = contextvars.copy_context()

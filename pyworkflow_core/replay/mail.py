@@ -99,7 +99,8 @@ def carry_over(machine: Machine, args: bytes) -> Carried | None:
     )
     undelivered = machine.cancel_requested and not machine.cancel_was_raised
     cancel = (machine.cancel_reason, machine.cancel_source) if undelivered else None
-    carried = Carried(machine.mail.carried(machine.hooks), children, cancel, *machine.inbox.carried())
+    inbox, context = machine.inbox.carried(), machine.notebook.context
+    carried = Carried(machine.mail.carried(machine.hooks), children, cancel, *inbox, context=context)
     return None if carried == Carried() else carried
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ import pytest
 
 from pyworkflow import (
     HookAlreadyReceivedError,
-    InMemoryStorageBackend,
     NonDeterminismError,
     WorkflowAlreadyRunningError,
     hook,
     list_workflow_runs,
+    open_storage,
     resume,
     resume_hook,
     sleep,
@@ -31,9 +31,9 @@ from pyworkflow.definitions import WorkflowDefinition
 from pyworkflow.engine.clock import VirtualClock
 from pyworkflow_core.payloads import HookReceived, StepCompleted
 from pyworkflow_core.storage import StorageBackend
-from pyworkflow_file import FileStorageBackend
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from any_storage import STORAGES, namespaces_of
 from simulated_runs import LEASE, SECOND, check_log, log_of, make_engine
 from storage_wrappers import Killed, KillingStorage, Wrapper
 
@@ -43,13 +43,12 @@ Open = Callable[[], StorageBackend]
 executed: list[Any] = []
 
 
-@pytest.fixture(params=["memory", "file"])
-def open_one(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+@pytest.fixture(params=STORAGES)
+def open_one(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     """Opens a handle; each handle sees the same runs."""
     executed.clear()
-    if request.param == "file":
-        return lambda: FileStorageBackend(base_path=str(tmp_path))
-    return lambda: InMemoryStorageBackend(str(tmp_path))
+    with namespaces_of(request.param, request, tmp_path).fresh() as url:
+        yield lambda: open_storage(url)
 
 
 @step(name="faults.charge", max_retries=2, retry_delay=5)

@@ -19,6 +19,7 @@ PR_SET_CHILD_SUBREAPER = 36
 IPC_RMID = 0
 NOBODY = 65534
 START_SECONDS = 60.0
+STARTS = 3
 STOP_SECONDS = 20.0
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -134,10 +135,23 @@ class Program:
     def wait_until_up(self) -> None:
         """Wait until it answers.
 
+        One that ends at once is begun again, a few times: after a kill the port may be
+        somebody else's for a moment.
+
         Raises:
             OSError: it has ended, or does not answer in time.
         """
-        wait_for(self.ping, lambda: self.running, f"{Path(self.command[0]).name} on port {self.port}")
+        what = f"{Path(self.command[0]).name} on port {self.port}"
+        for left in reversed(range(STARTS)):
+            try:
+                wait_for(self.ping, lambda: self.running, what)
+            except OSError:
+                if self.running or not left:
+                    raise
+                time.sleep(0.2)
+                self.start()
+            else:
+                return
 
     def stop(self) -> None:
         """End it in good order."""

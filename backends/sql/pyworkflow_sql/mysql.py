@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
 from asyncmy.connection import Connection
-from sqlalchemy import Text, bindparam, text
+from sqlalchemy import LargeBinary, Text, bindparam, literal_column, text
 from sqlalchemy.dialects.mysql import insert
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
@@ -21,10 +21,10 @@ from .connections import Link
 from .driver_options import make_mysql_tls
 from .migrate import check, is_current, look, migrate
 from .mysql_link import MysqlLink
-from .schema import make_tables
+from .schema import Words, make_tables
 from .scripts import Call, Script
 from .server import Fault, ServerStorageBackend
-from .statements import WRITTEN, Statement, Statements
+from .statements import LEASE, WRITTEN, Statement, Statements, pick_settled
 from .within import Within, failed, run_within
 
 _AGAIN = {1205, 1213, 1062}
@@ -59,12 +59,36 @@ class MysqlStatements(Statements):
     @cached_property
     def update_run(self) -> Statement:
         """As `Statements.update_run`, for many rows in one statement. They are there, and locked."""
-        runs = self.tables.runs
-        values = {name: bindparam(f"new_{name}", type_=runs.c[name].type) for name in WRITTEN}
-        new = insert(runs).values(values)
-        return self._make(
-            new.on_duplicate_key_update({name: new.inserted[name] for name in WRITTEN if name != "run_id"})
-        )
+        return self._overwrite("new_run_id", [name for name in WRITTEN if name != "run_id"])
+
+    @cached_property
+    def lease_run(self) -> Statement:
+        """As `Statements.lease_run`, for many rows in one statement. They are there, and locked."""
+        return self._overwrite("of_run", LEASE)
+
+    @cached_property
+    def advance_run(self) -> Statement:
+        """As `Statements.advance_run`, for many rows in one statement. They are there, and locked."""
+        return self._overwrite("new_run_id", ("head", "updated_at", "rest"))
+
+    def is_settled(self, there: tuple[Any, ...], values: Mapping[str, Any]) -> bool:
+        """As `Statements.is_settled`; text comes as bytes from these columns."""
+        ours = tuple([v.encode() if v.__class__ is str else v for v in pick_settled(values)])
+        return bool(there) and there == ours
+
+    def _overwrite(self, key: str, names: Sequence[str]) -> Statement:
+        """Write these columns of rows that are there: an UPDATE could give one row only its own values."""
+        columns = self.tables.runs.c
+        values: dict[str, Any] = {
+            # They are needed for a row that would be new, and never written.
+            c.name: literal_column("''" if isinstance(c.type, (Words, LargeBinary)) else "0")
+            for c in columns
+            if not c.nullable
+        }
+        values |= {name: bindparam(f"new_{name}", type_=columns[name].type) for name in names}
+        values["run_id"] = bindparam(key, type_=columns.run_id.type)
+        new = insert(self.tables.runs).values(values)
+        return self._make(new.on_duplicate_key_update({name: new.inserted[name] for name in names}))
 
 
 class MysqlStorageBackend(ServerStorageBackend):

@@ -44,7 +44,7 @@ SETTLED = ("status", "workflow", "queue", "priority", "created_at", "wake_at", "
 """What most appends leave as it is. Every index is of these, and the lease."""
 
 
-_pick_settled = itemgetter(*[f"new_{name}" for name in SETTLED])
+pick_settled = itemgetter(*[f"new_{name}" for name in SETTLED])
 
 
 class Statement:
@@ -97,8 +97,9 @@ class Statements:
         self._kept: dict[tuple[Any, ...], Statement] = {}
         runs = tables.runs.c
         self._record = [runs[name] for name in RECORD]
-        # SQLite renews every index of a column that is set, even to the same value.
-        self.settled = SETTLED if dialect.name == "sqlite" else ()
+        # SQLite renews every index of a column that is set, even to the same value; MariaDB reads
+        # each value out of the statement's text.
+        self.settled = SETTLED if dialect.name in {"sqlite", "mysql"} else ()
 
     def keep(self, build: Callable[..., ClauseElement], *shape: Any) -> Statement:
         """The statement that `build` makes for `shape`, compiled the first time."""
@@ -109,7 +110,7 @@ class Statements:
 
     def is_settled(self, there: tuple[Any, ...], values: Mapping[str, Any]) -> bool:
         """Whether the columns `settled` are to stay as they are, so that `advance_run` will do."""
-        return bool(there) and there == _pick_settled(values)
+        return bool(there) and there == pick_settled(values)
 
     # ---- reading -------------------------------------------------------------------
 
