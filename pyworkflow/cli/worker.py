@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from typing import Annotated, Any
@@ -31,6 +32,12 @@ def worker(
         str, typer.Option(metavar="TIME", help="How often to look for due runs, such as 500ms.")
     ] = "1s",
     once: Annotated[bool, typer.Option("--once", help="Return as soon as no run is due.")] = False,
+    health: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|PORT", help="Show the worker's health as JSON: in this file, or on this port."
+        ),
+    ] = None,
 ) -> int:
     """Drive runs that are due.
 
@@ -48,7 +55,7 @@ def worker(
     if not names:
         raise UsageError(f"{loaded.__name__} defines no workflow; decorate an async function with @workflow")
     _log_to_stderr()
-    serving = _make(session, queue, concurrency, _interval(poll_interval), once)
+    serving = _make(session, queue, concurrency, _interval(poll_interval), once, health)
     queues = f"queue {', '.join(queue)}" if queue else "every queue"
     log.info(
         "serving %s of %s, %d runs at once: %s", queues, session.storage_name, concurrency, ", ".join(names)
@@ -62,14 +69,25 @@ def worker(
     return 0
 
 
-def _make(session: Session, queues: list[str] | None, concurrency: int, poll: float, once: bool) -> Any:
+def _make(
+    session: Session,
+    queues: list[str] | None,
+    concurrency: int,
+    poll: float,
+    once: bool,
+    health: str | None,
+) -> Any:
     from ..workers import Worker
+    from ..workers.health import shown_health
 
     class ClosingWorker(Worker):
         """Lets go of the storage in the event loop that used it."""
 
         async def run(self) -> None:
-            async with session.opened():
+            async with contextlib.AsyncExitStack() as stack:
+                await stack.enter_async_context(session.opened())
+                if health is not None:
+                    await stack.enter_async_context(shown_health(health, self.health))
                 await super().run()
 
     storage = session.storage()
