@@ -32,6 +32,9 @@ def worker(
         str, typer.Option(metavar="TIME", help="How often to look for due runs, such as 500ms.")
     ] = "1s",
     once: Annotated[bool, typer.Option("--once", help="Return as soon as no run is due.")] = False,
+    cache: Annotated[
+        int, typer.Option(metavar="N", min=0, help="How many suspended runs stay in memory.")
+    ] = 0,
     health: Annotated[
         str | None,
         typer.Option(
@@ -55,7 +58,8 @@ def worker(
     if not names:
         raise UsageError(f"{loaded.__name__} defines no workflow; decorate an async function with @workflow")
     _log_to_stderr()
-    serving = _make(session, queue, concurrency, _interval(poll_interval), once, health)
+    options = {"concurrency": concurrency, "once": once, "cache": cache}
+    serving = _make(session, health, queues=queue, poll_interval=_interval(poll_interval), **options)
     queues = f"queue {', '.join(queue)}" if queue else "every queue"
     log.info(
         "serving %s of %s, %d runs at once: %s", queues, session.storage_name, concurrency, ", ".join(names)
@@ -69,14 +73,7 @@ def worker(
     return 0
 
 
-def _make(
-    session: Session,
-    queues: list[str] | None,
-    concurrency: int,
-    poll: float,
-    once: bool,
-    health: str | None,
-) -> Any:
+def _make(session: Session, health: str | None, **options: Any) -> Any:
     from ..workers import Worker
     from ..workers.health import shown_health
 
@@ -91,7 +88,7 @@ def _make(
                 await super().run()
 
     storage = session.storage()
-    return ClosingWorker(storage, queues=queues, concurrency=concurrency, poll_interval=poll, once=once)
+    return ClosingWorker(storage, **options)
 
 
 def _interval(text: str) -> float:

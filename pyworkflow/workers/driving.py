@@ -13,8 +13,10 @@ from pyworkflow_core.storage import Claim
 from ..engine.drive import Drive, RunLost
 from ..engine.engine import SECOND, Engine
 from ..engine.family import drive_for
+from ..engine.kept import KeptDrive
 from ..engine.outbox import Errand
 from ..errors import WorkflowNotRegisteredError
+from .cache import Cache
 from .gate import Gate
 from .tally import Tally
 
@@ -32,18 +34,20 @@ class Driving:
         engine: what the process's runs share.
         gate: is told when a run is no longer driven.
         tally: counts.
+        cache: keeps suspended runs in memory.
 
     Attributes:
         tasks: one for each run that is driven.
         next_wake: when the first of the runs that suspended here is due; 0 if none is.
     """
 
-    def __init__(self, engine: Engine, gate: Gate, tally: Tally) -> None:
+    def __init__(self, engine: Engine, gate: Gate, tally: Tally, cache: Cache) -> None:
         self.tasks: set[asyncio.Task[None]] = set()
         self.next_wake = 0
         self._engine = engine
         self._gate = gate
         self._tally = tally
+        self._cache = cache
         self._drives: dict[str, Drive | Errand] = {}
         self._stopping = False
 
@@ -70,13 +74,15 @@ class Driving:
                 await asyncio.wait(late)
 
     async def _drive(self, claim: Claim) -> None:
-        try:
-            drive = await drive_for(self._engine, claim)
-        except WorkflowNotRegisteredError as error:
-            await self._put_off(claim, error)
-            self._gate.left(claim.run_id, gives_back=True)
-            return
-        self._tally.count("errands" if isinstance(drive, Errand) else "replays")
+        drive: Drive | Errand | None = self._cache.take(claim)
+        if drive is None:
+            try:
+                make = KeptDrive if self._cache.most else Drive
+                drive = await drive_for(self._engine, claim, make=make)
+            except WorkflowNotRegisteredError as error:
+                await self._put_off(claim, error)
+                self._gate.left(claim.run_id, gives_back=True)
+                return
         drive.replay_retry = _REPLAY_RETRY
         self._drives[claim.run_id] = drive
         if self._stopping:
@@ -115,8 +121,15 @@ class Driving:
     def _note_end(self, drive: Drive | Errand, record: RunRecord | None) -> None:
         rests = record is not None and (record.status.is_terminal or record.status is RunStatus.SUSPENDED)
         self._gate.left(drive.run_id, gives_back=rests)
-        if isinstance(drive, Drive):
-            self._tally.left(record)
+        if isinstance(drive, Errand):
+            self._tally.count("errands")
+            return
+        self._tally.left(record)
+        from_memory = False
+        if isinstance(drive, KeptDrive):
+            from_memory = not drive.was_replayed
+            self._cache.keep(drive)
+        self._tally.count("cache_hits" if from_memory else "replays")
 
     def _say(self, drive: Drive | Errand) -> None:
         record = drive.record

@@ -19,10 +19,11 @@ from pyworkflow_core.payloads import SlotsChanged
 from pyworkflow_core.record import RunRecord, RunStatus
 from pyworkflow_core.storage import Claim
 
-from ..definitions import list_workflows
+from ..definitions import get_workflow_version
 from ..engine.engine import Engine
 from ..engine.limiter import Limiter
 from ..engine.slots import Slots, Wanted
+from ..errors import WorkflowNotRegisteredError
 from ..queues import QueueLimits, get_queue_limits
 
 _ASIDE = 4  # leases of a run that is put aside are so many times as long
@@ -164,11 +165,10 @@ class Gate:
     def _sort_out(self, claims: Iterable[Claim], limits: dict[str, QueueLimits]) -> set[str]:
         """Put aside what needs a slot; the queues of these. The rest is ready."""
         queues = set()
-        known = list_workflows()
         for claim in claims:
             record = claim.record
             # What has ended only brings others news. What is not known here is not driven here.
-            if record.queue not in limits or record.status.is_terminal or record.workflow not in known:
+            if record.queue not in limits or record.status.is_terminal or not _is_known(record):
                 self._ready.append(claim)
                 continue
             self._aside.setdefault(record.queue, {})[claim.run_id] = claim
@@ -282,6 +282,14 @@ class Gate:
     def _look_at(self, when: int | None) -> None:
         if when is not None and (self.next_look is None or when < self.next_look):
             self.next_look = when
+
+
+def _is_known(record: RunRecord) -> bool:
+    try:
+        get_workflow_version(record.workflow, record.detail.workflow_version)
+    except WorkflowNotRegisteredError:
+        return False
+    return True
 
 
 def _is_suspended(record: RunRecord) -> bool:

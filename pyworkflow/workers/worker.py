@@ -15,6 +15,7 @@ from ..config import get_storage
 from ..durations import Duration, to_duration
 from ..engine.engine import SECOND, Engine, engine_for
 from .backoff import Backoff
+from .cache import Cache
 from .driving import Driving
 from .gate import Gate
 from .stats import WorkerHealth, WorkerStats
@@ -42,6 +43,8 @@ class Worker:
         poll_interval: how often to look for due runs when nothing says that there are some.
         engine: the engine to use; a test injects its clock this way.
         once: return as soon as no run is due and none is driven.
+        cache: how many suspended runs stay in memory, so that they go on without a replay; none
+            unless given. It costs their memory; the log is the truth all the same.
         on_stats: called with the worker's `WorkerStats` after each look for due runs, to pass them on
             to a monitor.
     """
@@ -55,10 +58,13 @@ class Worker:
         poll_interval: Duration = 1.0,
         engine: Engine | None = None,
         once: bool = False,
+        cache: int = 0,
         on_stats: Callable[[WorkerStats], object] | None = None,
     ) -> None:
         if concurrency < 1:
             raise ConfigurationError(f"a worker's concurrency is 1 or more, not {concurrency}")
+        if isinstance(cache, bool) or not isinstance(cache, int) or cache < 0:
+            raise ConfigurationError(f"cache is a number of runs, 0 for none, not {cache!r}")
         if isinstance(queues, str):
             raise ConfigurationError(f"queues is a list of names, such as [{queues!r}]")
         self._storage = storage
@@ -69,6 +75,7 @@ class Worker:
         self._once = once
         self._on_stats = on_stats
         self._tally = Tally()
+        self._cache = Cache(cache)
         self._work: tuple[Engine, Gate, Driving, Backoff] | None = None
         self._stopping = False
         self._wake: asyncio.Event | None = None
@@ -84,7 +91,7 @@ class Worker:
         if self._work is None:
             return self._tally.stats(running=0, waiting=0, cached=0)
         _, gate, driving, _ = self._work
-        return self._tally.stats(running=len(driving.tasks), waiting=gate.waiting, cached=0)
+        return self._tally.stats(running=len(driving.tasks), waiting=gate.waiting, cached=len(self._cache))
 
     def health(self) -> WorkerHealth:
         """Whether the worker does its work."""
@@ -101,7 +108,7 @@ class Worker:
         self._wake = asyncio.Event()
         self._tally.begin(engine.owner_name, engine.clock.now())
         gate = Gate(engine, self._queues, self._claim)
-        driving = Driving(engine, gate, self._tally)
+        driving = Driving(engine, gate, self._tally, self._cache)
         self._work = engine, gate, driving, Backoff(engine.rng)
         try:
             await engine.storage.open()
@@ -110,6 +117,7 @@ class Worker:
             self._tally.turn("stopping", engine.clock.now())
             self.stop()
             await driving.drain()
+            self._cache.evict()
             await self._close(gate)
             self._stopping = False
             self._tally.turn("stopped", engine.clock.now())
@@ -122,6 +130,14 @@ class Worker:
             self._work[2].stop()
         if self._wake is not None:
             self._wake.set()
+
+    def evict(self, run_id: str | None = None) -> int:
+        """Drop a suspended run from memory, or all of them; they go on from their logs.
+
+        Returns:
+            How many runs were dropped.
+        """
+        return self._cache.evict(run_id)
 
     def run_until_signal(self) -> None:
         """`run` in an event loop of its own, until SIGTERM or SIGINT. A second signal cuts steps off."""
