@@ -105,7 +105,8 @@ async def get_queue(name: str, storage: StorageBackend | str | None = None) -> Q
 
     engine = engine_for(get_storage(storage))
     limiter = Limiter(engine, name)
-    await limiter.look()
+    if await limiter.exists():
+        await limiter.look()
     limits = queue_limits.get(name, QueueLimits())
     running: dict[str, list[str]] = {}
     for slot in limiter.slots.holders.values():

@@ -50,6 +50,10 @@ class Limiter:
         self._counter = _log_id(queue)
         self._lock = asyncio.Lock()
 
+    async def exists(self) -> bool:
+        """Whether the queue has a log: a worker was told of its limits once."""
+        return await self._engine.storage.get(self._counter) is not None
+
     async def look(self) -> None:
         """See what other processes did.
 

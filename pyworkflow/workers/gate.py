@@ -64,6 +64,7 @@ class Gate:
         self._next_check: dict[str, int] = {}
         self._ready: list[Claim] = []
         self._fresh: set[str] = set()
+        self._turn = -1
 
     @property
     def waiting(self) -> int:
@@ -82,10 +83,15 @@ class Gate:
         self.next_look = None
         self._fresh.clear()
         await self._release(self._aside.keys() - limits.keys())
-        for queue, limit in limits.items():
-            await self._from_queue(queue, limit, most)
         others = None if self._queues is None else [q for q in self._queues if q not in limits]
-        await self._from_others(others, limits, most)
+        # Each look begins with another queue, so that none is left over for ever when there is much to do.
+        sources: list[str | None] = [*limits, None]
+        self._turn = (self._turn + 1) % len(sources)
+        for queue in sources[self._turn :] + sources[: self._turn]:
+            if queue is None:
+                await self._from_others(others, limits, most)
+            else:
+                await self._from_queue(queue, limits[queue], most)
         await self._keep_aside()
         ready, self._ready = self._ready[:most], self._ready[most:]
         return ready

@@ -403,3 +403,30 @@ def test_a_run_says_in_its_log_what_it_is_counted_under() -> None:
         assert record.detail.concurrency_key == "k"
 
     asyncio.run(main())
+
+
+def test_asking_for_a_queue_that_has_no_limits_writes_nothing() -> None:
+    async def main() -> None:
+        storage = InMemoryStorageBackend()
+        engine_of(storage, VirtualClock(), 1)
+        state = await get_queue("nowhere", storage)
+        assert (state.running, state.begun, state.limits.concurrency) == ({}, 0, None)
+        assert await storage.list_runs() == []
+
+    asyncio.run(main())
+
+
+def test_no_queue_of_a_busy_worker_is_left_over() -> None:
+    async def main() -> None:
+        storage, clock = InMemoryStorageBackend(), VirtualClock(auto=True)
+        engine_of(storage, clock, 1)
+        for queue in ("one", "two"):
+            configure_queue(queue, concurrency=50)
+        for n in range(20):
+            for queue in ("one", "two", "three"):
+                await start(works, f"{queue}{n}", storage=storage, queue=queue)
+        await work_off(storage, clock, ["one", "two", "three"], workers=1, concurrency=2)
+        first = [str(what).rstrip("0123456789") for what, _ in begun[:12]]
+        assert set(first) == {"one", "two", "three"}
+
+    asyncio.run(main())
