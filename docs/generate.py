@@ -38,6 +38,7 @@ TYPE_WORDS = {
     "tuple[int, ...]": "list of integers",
     "tuple[tuple[int, int], ...]": "list of two integers each",
     "CarriedContext | None": "`CarriedContext`, or None",
+    "tuple[ScheduledRun, ...]": "list of [runs](#scheduledrun)",
     "tuple[str | None, str] | None": "list of two texts, or None",
 }
 COMPLETION = {"install_completion", "show_completion"}
@@ -67,6 +68,9 @@ def events_page() -> str:
     ]
     for cls in payloads.PAYLOAD_CLASSES:
         parts += [f"## `{cls.TYPE.value}`\n", _prose(cls), _field_table(cls)]
+        if cls is payloads.ScheduleChanged:
+            run = payloads.ScheduledRun
+            parts += [f"### `{run.__name__}`\n", _prose(run), _field_table(run)]
     parts.append("## What is carried over\n\nParts of `workflow_started` in a run that continues another.\n")
     for part in (
         carried.Carried,

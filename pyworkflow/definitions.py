@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
@@ -24,7 +25,15 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_workflows: dict[str, dict[str | None, WorkflowDefinition[Any, Any]]] = {}  # by name and version
+_workflows: dict[str, dict[str | None, WorkflowDefinition[Any, Any]]] = {}
+SYSTEM = "pyworkflow."
+"""Names of the engine's own workflows begin with this; listings leave their runs out."""
+_SYSTEM_HOMES = {
+    "pyworkflow.schedule": "pyworkflow.schedules.code",
+    "pyworkflow.stream": "pyworkflow.streams.hub",
+    "pyworkflow.stream_run": "pyworkflow.streams.running",
+}
+"""The module that defines each; every process can drive them."""
 
 
 class StepDefinition(Generic[P, R]):
@@ -36,6 +45,7 @@ class StepDefinition(Generic[P, R]):
         policy: when it is tried again.
         uses_default_retries: whether `configure(default_retries=…)` says how often.
         timeout: microseconds that one attempt may take; None for no limit.
+        heartbeat_timeout: microseconds that may pass between heartbeats; None for any number.
         metadata: labels of the application.
         reach: the types that its annotations name.
     """
@@ -48,6 +58,7 @@ class StepDefinition(Generic[P, R]):
         max_retries: int | None = None,
         retry_delay: RetryDelay = "exponential",
         timeout: Duration | None = None,
+        heartbeat_timeout: Duration | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         _check_function(func, "step")
@@ -57,6 +68,11 @@ class StepDefinition(Generic[P, R]):
         self.policy: RetryPolicy = retry_policy(3 if max_retries is None else max_retries, retry_delay, what)
         self.uses_default_retries = max_retries is None
         self.timeout = None if timeout is None else _duration(timeout, f"{what}: timeout")
+        self.heartbeat_timeout = (
+            None if heartbeat_timeout is None else _duration(heartbeat_timeout, f"{what}: heartbeat_timeout")
+        )
+        if self.heartbeat_timeout == 0:
+            raise ConfigurationError(f"{what}: heartbeat_timeout must be more than nothing")
         self.metadata: Mapping[str, Any] = MappingProxyType(dict(metadata or {}))
         self.is_async = inspect.iscoroutinefunction(func)
         self._reach: Reach | None = None
@@ -217,6 +233,7 @@ def step(
     max_retries: int | None = None,
     retry_delay: RetryDelay = "exponential",
     timeout: Duration | None = None,
+    heartbeat_timeout: Duration | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> _StepDecorator: ...
 def step(func: Any = None, /, **options: Any) -> Any:
@@ -229,7 +246,7 @@ def step(func: Any = None, /, **options: Any) -> Any:
         func: the function.
         **options: as the decorator's: `name` (default: the function's), `max_retries`
             (default 3), `retry_delay` (``"exponential"``, ``"fixed"``, a duration, a list),
-            `timeout` of one attempt, `metadata`.
+            `timeout` of one attempt, `heartbeat_timeout` between two heartbeats of one, `metadata`.
 
     Raises:
         ConfigurationError: an option is wrong.
@@ -286,6 +303,8 @@ def get_workflow(name: str) -> WorkflowDefinition[Any, Any]:
     Raises:
         WorkflowNotRegisteredError: this process has not imported it.
     """
+    if name in _SYSTEM_HOMES:
+        import_module(_SYSTEM_HOMES[name])
     versions = _workflows.get(name)
     if not versions:
         have = ", ".join(sorted(_workflows)[:20]) or "none"
@@ -322,6 +341,8 @@ def list_workflows() -> Mapping[str, WorkflowDefinition[Any, Any]]:
 
 def _register(definition: WorkflowDefinition[Any, Any]) -> WorkflowDefinition[Any, Any]:
     """Keep the workflow under its name, by which a log finds its code again."""
+    if definition.name.startswith(SYSTEM) and not definition.func.__module__.startswith(SYSTEM):
+        raise ConfigurationError(f"the name {definition.name!r} is pyworkflow's own; choose another")
     versions = _workflows.setdefault(definition.name, {})
     old = versions.get(definition.version)
     if old is not None and not _same_function(old.func, definition.func):

@@ -27,7 +27,7 @@ from pyworkflow_core.storage import RunQuery, StorageBackend
 
 from .config import get_storage
 from .context import values_of
-from .definitions import find_workflow
+from .definitions import SYSTEM, find_workflow
 from .engine.engine import Engine, engine_for
 from .engine.results import last_payload
 from .errors import WorkflowNotFoundError
@@ -145,9 +145,13 @@ async def list_workflow_runs(
     created_from: datetime | None = None,
     created_before: datetime | None = None,
     limit: int = 100,
+    include_system: bool = False,
     storage: StorageBackend | str | None = None,
 ) -> list[WorkflowRun]:
     """The newest runs that match every filter given.
+
+    Runs that the engine keeps for itself, such as those of schedules and streams, are among them if
+    `include_system` is set, or `workflow_name` or `parent_run_id` asks for them.
 
     Raises:
         ValueError: a status that does not exist.
@@ -161,17 +165,21 @@ async def list_workflow_runs(
         created_from=None if created_from is None else to_micros(created_from),
         created_before=None if created_before is None else to_micros(created_before),
     )
-    records = [record async for record in find_all(engine.storage, query, limit)]
+    records = [record async for record in find_all(engine.storage, query, limit, system=include_system)]
     return list(await asyncio.gather(*(_view(engine, record) for record in records)))
 
 
-async def find_all(storage: StorageBackend, query: RunQuery, limit: int) -> Any:
-    """Yield up to `limit` records of workflow runs, newest first, page by page."""
+async def find_all(storage: StorageBackend, query: RunQuery, limit: int, *, system: bool = False) -> Any:
+    """Yield up to `limit` records of workflow runs, newest first, page by page.
+
+    Runs of the engine's own are left out, unless `system` is set or the query asks for them.
+    """
+    system = system or query.workflow is not None or query.parent is not None
     cursor: str | None = None
     while limit > 0:
         page = await storage.find(query, cursor=cursor, limit=min(limit, 500))
         for record in page.records:
-            if record.workflow and limit > 0:
+            if record.workflow and limit > 0 and (system or not record.workflow.startswith(SYSTEM)):
                 limit -= 1
                 yield record
         cursor = page.cursor

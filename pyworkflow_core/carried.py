@@ -5,6 +5,8 @@ from __future__ import annotations
 from msgspec import Raw, Struct
 
 NO_RAW = Raw(b"")
+OWN_TOKEN = "="
+"""Stands in a log before a hook's token that the code chose itself; others are hexadecimal."""
 
 
 class CarriedHook(Struct, frozen=True, gc=False, omit_defaults=True):

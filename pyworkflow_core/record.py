@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from .carried import OWN_TOKEN
 from .errors import LimitExceeded, MalformedValueError, UnserializableValueError
 from .events import Envelope, Event, decode_body
 from .payloads import (
@@ -24,6 +25,7 @@ from .payloads import (
     ChildWorkflowReleased,
     ChildWorkflowStarted,
     DeliveriesMade,
+    HookCreated,
     HookReceived,
     RunRecovered,
     SignalReceived,
@@ -44,7 +46,7 @@ from .payloads import (
 
 MAX_RECORD_BYTES = 2048
 MAX_ATTRIBUTE_BYTES = 512
-GROWTH_BYTES = 470
+GROWTH_BYTES = 490
 """What owner, times, counts, places, a cancellation request and a successor add to a record in time."""
 
 
@@ -98,6 +100,7 @@ class RunDetail(Struct, frozen=True, gc=False, omit_defaults=True):
         concurrency_key: of runs with one key only so many are driven at once.
         context_at: the event that has the step context; None if none was set.
         state_at: the event that has the published state.
+        hooks: whether it has, or had, hooks.
     """
 
     owner: str | None = None
@@ -117,6 +120,7 @@ class RunDetail(Struct, frozen=True, gc=False, omit_defaults=True):
     concurrency_key: str | None = None
     context_at: int | None = None
     state_at: int | None = None
+    hooks: bool = False
 
 
 _encode_detail = msgspec.json.Encoder().encode
@@ -273,7 +277,7 @@ _FROM_OUTSIDE = {
 
 # What may be large stays in the log; the record says where it stands there.
 _KEPT: dict[type[Any], str] = {StepContextSet: "context_at", StatePublished: "state_at"}
-_DEBTS = {ChildWorkflowStarted, ChildWorkflowReleased, SignalSent, DeliveriesMade}
+_DEBTS = {ChildWorkflowStarted, ChildWorkflowReleased, HookCreated, SignalSent, DeliveriesMade}
 
 
 def _status(record: RunRecord | None, fields: dict[str, Any]) -> RunStatus:
@@ -289,6 +293,10 @@ def _apply_debt(record: RunRecord | None, fields: dict[str, Any], detail: dict[s
             fields["wake_at"] = None
     elif data.__class__ is ChildWorkflowStarted:
         detail["children"] = detail["owes"] = True
+    elif data.__class__ is HookCreated:
+        detail["hooks"] = True
+        if data.token.startswith(OWN_TOKEN):
+            detail["owes"] = True
     elif data.__class__ is SignalSent or data.stop:
         detail["owes"] = True
 
@@ -348,6 +356,8 @@ def _apply_started(fields: dict[str, Any], detail: dict[str, Any], data: Workflo
         detail["children"] = True
     if data.carried is not None and data.carried.context is not None:
         detail["context_at"] = fields["head"]
+    if data.carried is not None and data.carried.hooks:
+        detail["hooks"] = True
     if data.owner is not None:
         detail["owner"] = data.owner
         detail["started_at"] = at

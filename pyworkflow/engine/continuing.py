@@ -15,7 +15,8 @@ from pyworkflow_core.replay import Machine, current_machine
 from pyworkflow_core.replay.mail import carry_over
 
 from ..definitions import WorkflowDefinition, get_workflow
-from ..errors import StepOutsideWorkflowError
+from ..errors import CompensationError, StepOutsideWorkflowError
+from ..sagas import Saga, current_saga
 
 
 class ContinueAsNew(BaseException):
@@ -48,6 +49,7 @@ def continue_as_new(*args: Any, **kwargs: Any) -> NoReturn:
         TypeError: the arguments do not fit the workflow.
         ConfigurationError: the workflow in front of the arguments is another one.
         UnserializableValueError: an argument cannot be written to the log.
+        CompensationError: compensations are registered that nobody confirmed.
         StepOutsideWorkflowError: no workflow runs here.
     """
     machine = current_machine.get()
@@ -56,6 +58,9 @@ def continue_as_new(*args: Any, **kwargs: Any) -> NoReturn:
             "continue_as_new() was called outside a workflow: it belongs into a function decorated with "
             "@workflow"
         )
+    saga = current_saga.get()
+    if saga is not None and saga.is_open:
+        raise refuse_to_forget(saga)
     definition = get_workflow(machine.started.workflow)
     if args and isinstance(args[0], WorkflowDefinition):
         definition, args = args[0], args[1:]
@@ -67,6 +72,15 @@ def continue_as_new(*args: Any, **kwargs: Any) -> NoReturn:
     definition.bind(args, kwargs)
     encoded = machine.codec.encode_args(args, kwargs, where=definition.name, reach=definition.reach)
     raise ContinueAsNew(encoded, definition)
+
+
+def refuse_to_forget(saga: Saga) -> CompensationError:
+    """The error of a run that wants to continue as new while it may still have to undo something."""
+    return CompensationError(
+        "continue_as_new() would forget what is registered to be compensated: the run that goes on cannot "
+        "undo what this one did. Put what belongs together into an 'async with saga()' block that ends "
+        "before, or call confirm() on it, and register again in the run that goes on."
+    )
 
 
 def asked_to_continue(error: BaseException | None) -> ContinueAsNew | None:

@@ -131,6 +131,19 @@ class Family:
         self._attendant = None
 
     async def _attend(self) -> None:
+        self._engine.followers.add(self._look_at)
+        try:
+            await self._attend_members()
+        finally:
+            self._engine.followers.discard(self._look_at)
+
+    def _look_at(self, run_id: str) -> None:
+        """Somebody in this process told the run something: it may be due."""
+        if run_id in self._members:
+            self._unseen.add(run_id)
+            self._note_change()
+
+    async def _attend_members(self) -> None:
         while True:
             self._changed = False  # what comes during the look is looked at again
             await self._begin_due()

@@ -25,6 +25,7 @@ from pyworkflow_core.storage import Claim
 from .beginning import machine_for
 from .drive import Drive
 from .runlog import RunLog
+from .workshop import Workshop
 
 
 class KeptDrive(Drive):
@@ -49,6 +50,7 @@ class KeptDrive(Drive):
         """The run was claimed again: the next `run` goes on from memory if it may."""
         self._known = self.log.head
         self.log = RunLog(self.engine, claim)
+        self._workshop = Workshop(self.engine, claim.run_id)  # the one before was closed
         self._woken = True
         self.stopping = ""
 

@@ -20,9 +20,9 @@ class WorkerStats(Struct, frozen=True, kw_only=True):
         completed: of these, how many completed.
         failed: how many failed, or were interrupted.
         cancelled: how many were cancelled.
-        suspended: how many suspended; one run may do so many times.
+        suspended: how many suspended, also because they could not be replayed; one run may do so often.
         continued: how many continued as new.
-        lost: how many another process had taken, or that could not be replayed or recorded.
+        lost: how many another process had taken, or could not be recorded.
         errands: ended runs whose news was brought to others.
         replays: runs that were rebuilt from their log.
         cache_hits: runs that went on from memory, without a replay.

@@ -14,6 +14,7 @@ from pyworkflow_core.storage import Claim, StorageBackend
 from ..config import get_storage
 from ..durations import Duration, to_duration
 from ..engine.engine import SECOND, Engine, engine_for
+from ..schedules.plan import QUEUE as SCHEDULES
 from .backoff import Backoff
 from .cache import Cache
 from .driving import Driving
@@ -38,7 +39,7 @@ class Worker:
 
     Args:
         storage: a backend or a URL; the configured one unless given.
-        queues: only runs of these queues; every queue unless given.
+        queues: only runs of these queues, and schedules; every queue unless given.
         concurrency: how many runs at once.
         poll_interval: how often to look for due runs when nothing says that there are some.
         engine: the engine to use; a test injects its clock this way.
@@ -69,7 +70,7 @@ class Worker:
             raise ConfigurationError(f"queues is a list of names, such as [{queues!r}]")
         self._storage = storage
         self._engine = engine
-        self._queues = None if queues is None else list(queues)
+        self._queues = None if queues is None else [*queues, SCHEDULES]  # which every process can drive
         self._concurrency = concurrency
         self._poll = max(to_duration(poll_interval, "poll_interval"), 1_000)
         self._once = once

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Raw
 
 from ..codec import EMPTY_REACH, Reach
-from ..errors import CancellationError, CodecError
+from ..errors import CodecError
 from ..payloads import (
     Payload,
     SleepCancelled,
@@ -25,6 +25,7 @@ from ..payloads import (
     StepStarted,
 )
 from .fingerprint import MAX_INLINE_BYTES, fingerprint
+from .requests import request_to_stop
 
 if TYPE_CHECKING:
     from .machine import Machine
@@ -155,7 +156,7 @@ class Call(asyncio.Future[Any]):
             return (yield from _await_future(self))
         except asyncio.CancelledError as error:
             if error.args == (CANCEL_REQUEST,):
-                raise CancellationError(self.machine.cancel_reason) from None
+                raise request_to_stop(self.machine) from None
             raise
 
     __iter__ = __await__
@@ -294,7 +295,7 @@ class StepCall(Call):
             return (yield from _await_future(self))
         except asyncio.CancelledError as error:
             if error.args == (CANCEL_REQUEST,):
-                raise CancellationError(machine.cancel_reason) from None
+                raise request_to_stop(machine) from None
             raise
 
     __iter__ = __await__

@@ -40,12 +40,14 @@ from .calls import CANCEL_REQUEST, Call, SleepCall, StepCall
 from .children import Child, child_of
 from .handlers import HANDLERS
 from .hooks import HookCall
+from .in_steps import StepNotes
 from .inbox import Inbox
 from .loop import Timer, WorkflowLoop, WorkflowTask, current_machine
 from .mail import Mail
 from .mismatch import check_end, command_mismatch, command_missing, not_waiting
 from .notebook import Notebook
 from .outcome import Outcome, outcome_of
+from .requests import request_to_stop
 
 Key = tuple[str, int]
 Command = tuple[Call, bool]
@@ -72,6 +74,7 @@ class Machine:
         steps: steps begun and not answered, by name and ordinal.
         sleeps: sleeps begun and not ended.
         hooks: hooks created and not answered.
+        in_steps: what steps that have not ended recorded, by name and ordinal.
         mail: answers to hooks that the code has not taken.
         inbox: signals that the code has not taken.
         notebook: what the code wrote down, and what it can work out.
@@ -112,6 +115,7 @@ class Machine:
         self.steps: dict[Key, StepCall] = {}
         self.sleeps: dict[Key, SleepCall] = {}
         self.hooks: dict[Key, HookCall] = {}
+        self.in_steps: dict[Key, StepNotes] = {}
         self.mail = Mail()
         self.inbox = Inbox()
         self.notebook = Notebook(self)
@@ -140,6 +144,7 @@ class Machine:
         self._first = 1
         self._main = main
         self._root: WorkflowTask | None = None
+        self._returned: list[Any] = []
         self._cancel_asked = False
         self.cancel_delivered = False
         self._timer_count = 0
@@ -264,6 +269,12 @@ class Machine:
             self.cancel_delivered = True
             root.cancel(CANCEL_REQUEST)
 
+    def raise_request(self) -> None:
+        """Raise a request that a shield keeps back, where the code asks for it."""
+        if self._cancel_asked and not self.cancel_delivered:
+            self.cancel_delivered = True
+            raise request_to_stop(self)
+
     @property
     def cancel_requested(self) -> bool:
         """Whether a cancellation request is in the events."""
@@ -292,7 +303,7 @@ class Machine:
         root = self._root
         if root is not None and root.done():
             if self.outcome is None:
-                self.outcome = outcome_of(root, cancelled=self.cancel_delivered)
+                self.outcome = outcome_of(root, self._returned, cancelled=self.cancel_delivered)
             # Nothing that other tasks still wait for is recorded any more; what was done at once, is.
             self.pending = deque(entry for entry in self.pending if entry[0].is_done_at_once)
 
@@ -376,8 +387,13 @@ class Machine:
         self.advance(envelope.at)
         context = contextvars.copy_context()
         context.run(current_machine.set, self)
-        self._root = self.loop.create_task(self._main(envelope.data), name="workflow", context=context)
+        self._root = self.loop.create_task(self._function(envelope.data), name="workflow", context=context)
         self.drain()
+
+    async def _function(self, started: WorkflowStarted) -> Any:
+        # Kept here: if a request is delivered while it returns, the task forgets what it returned.
+        self._returned.append(await self._main(started))
+        return self._returned[0]
 
     def on_cancellation_requested(self, envelope: Envelope[CancellationRequested]) -> None:
         """Somebody asked the run to stop."""
@@ -402,7 +418,6 @@ _HANDLERS: dict[type[Any], Callable[[Machine, Envelope[Any]], None]] = HANDLERS 
     SignalSent: Machine.on_command,
     SleepStarted: Machine.on_command,
     SleepCancelled: Machine.on_given_up,
-    HookCreated: Machine.on_command,
     HookDisposed: Machine.on_given_up,
     CancellationRequested: Machine.on_cancellation_requested,
     WorkflowCompleted: Machine.on_ended,
