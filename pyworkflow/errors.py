@@ -28,6 +28,7 @@
     ├── StepContextError                  (also a RuntimeError)
     ├── QueryNotFoundError
     ├── IdempotencyConflictError
+    ├── DeduplicationError                a run that goes on has the deduplication id
     ├── ScheduleExistsError               the id belongs to a schedule of something else
     ├── HookNotFoundError
     ├── HookExpiredError
@@ -206,6 +207,18 @@ class QueryNotFoundError(WorkflowError):
 
 class IdempotencyConflictError(WorkflowError):
     """The idempotency key belongs to a run of another workflow or with other arguments.
+
+    Attributes:
+        run_id: that run.
+    """
+
+    def __init__(self, message: str, run_id: str = "") -> None:
+        super().__init__(message)
+        self.run_id = run_id
+
+
+class DeduplicationError(WorkflowError):
+    """A run that has not ended has the deduplication id. Nothing was started.
 
     Attributes:
         run_id: that run.

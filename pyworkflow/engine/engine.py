@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from pyworkflow_core.codec import Codec, default_codec
 from pyworkflow_core.commit import CommitQueue
-from pyworkflow_core.errors import StorageError
+from pyworkflow_core.errors import StorageError, StorageUnavailable
 from pyworkflow_core.ids import IdSource
 from pyworkflow_core.storage import StorageBackend
 
@@ -172,6 +172,8 @@ class Engine:
         for drive in list(self.live.values()):
             try:
                 await drive.keep_alive()
+            except StorageUnavailable as away:
+                self.note_outage(away)
             except StorageError as error:
                 log.warning("run %s: its lease could not be extended: %s", drive.run_id, error)
 

@@ -148,3 +148,10 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < ends
         time.sleep(0.01)
+
+
+def test_a_run_can_be_put_off_and_counted_under_a_key(cli: Any) -> None:
+    shown = cli.json("run", "shop:order", "A", "--queue", "q", "--delay", "1h", "--concurrency-key", "k")
+    assert shown["status"] == "pending"
+    assert cli("run", "shop:order", "A", "--delay", "soon", code=2).stderr.startswith("error: delay 'soon'")
+    assert "needs queue=" in cli("run", "shop:order", "A", "--concurrency-key", "k", code=2).stderr
