@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .engine.continuing import continue_as_new
     from .engine.control import resume, start
     from .engine.external import ResumeResult, cancel_workflow, resume_hook
+    from .engine.transient import TransientRun
     from .errors import (
         ChildWorkflowError,
         ChildWorkflowFailedError,
@@ -109,6 +110,7 @@ __all__ = [
     "StepTimeoutError",
     "StepTransactionError",
     "StorageBackend",
+    "TransientRun",
     "TypedHook",
     "UnserializableValueError",
     "Worker",
@@ -175,6 +177,7 @@ _HOMES = {
     ".engine.continuing": "continue_as_new",
     ".engine.control": "resume start",
     ".engine.external": "ResumeResult cancel_workflow resume_hook",
+    ".engine.transient": "TransientRun",
     ".errors": (
         "ChildWorkflowError ChildWorkflowFailedError CompensationError DiscoveryError FatalError "
         "HistoryLimitError HookAlreadyReceivedError HookExpiredError HookNotFoundError "

@@ -216,7 +216,8 @@ class DrivenRun:
         started = self._machine.started
         if self._adopt is not None and started is not None:
             for debt in debts:
-                if not isinstance(debt, Start) or debt.start.queue == started.queue:
+                here = not isinstance(debt, Start) or debt.start.queue == started.queue
+                if here or self.engine.transient:
                     self._adopt(debt.run_id)
 
     async def _rebuild(self) -> None:

@@ -19,7 +19,6 @@ from pyworkflow_core.payloads import CancellationRequested, HookReceived, Payloa
 from pyworkflow_core.record import RunRecord, RunStatus
 from pyworkflow_core.storage import StorageBackend
 
-from ..config import get_storage
 from ..durations import Duration, to_duration
 from ..errors import (
     HookAlreadyReceivedError,
@@ -31,11 +30,12 @@ from ..errors import (
 from ..primitives import get_typed_hook
 from ..schemas import to_schema
 from .clock import time_limit
-from .engine import Engine, engine_for
+from .engine import Engine
 from .history import HookState, envelopes_of, hooks_of
 from .outbox import has_run_no_code, run_errand
 from .outside import append_outside, end_of_chain
 from .results import wait_until_ended
+from .transient import engine_of, plain_id, why_not_found
 
 _SECRET_DIGITS = 32
 
@@ -73,7 +73,7 @@ async def resume_hook(
         UnserializableValueError: the payload cannot be recorded.
     """
     run_id, name = _parse(token)
-    engine = engine_for(get_storage(storage))
+    engine = engine_of(run_id, storage)
     secret = token.rpartition(".")[2] if name is None else None
     while True:
         record = await engine.storage.get(run_id)
@@ -121,7 +121,8 @@ async def cancel_workflow(
         ValueError: the reason cannot be recorded, or the timeout is no duration.
         TimeoutError: it did not end in time; the request stands.
     """
-    engine = engine_for(get_storage(storage))
+    run_id = plain_id(run_id)
+    engine = engine_of(run_id, storage)
     limit = None if timeout is None else to_duration(timeout, "timeout")
     if reason is not None and (
         not isinstance(reason, str) or reason != reason.encode(errors="ignore").decode()
@@ -131,7 +132,8 @@ async def cancel_workflow(
         record = await end_of_chain(engine, run_id)
         if record is None or not record.workflow:
             raise WorkflowNotFoundError(
-                f"there is no run {run_id!r} in {engine.storage!r}; nothing was cancelled"
+                f"there is no run {run_id!r} in {engine.storage!r}, so nothing was cancelled"
+                f"{why_not_found(run_id)}"
             )
         if record.status.is_terminal:
             return False

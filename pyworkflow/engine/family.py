@@ -61,7 +61,7 @@ class Family:
 
     Args:
         engine: what the process's runs share.
-        queue: runs of this queue are driven here.
+        queue: runs of this queue are driven here; None for those of every queue.
         linger: waits up to this many microseconds stay in memory.
 
     Attributes:
@@ -69,7 +69,7 @@ class Family:
         errors: what the functions of runs raised that failed here, by run id.
     """
 
-    def __init__(self, engine: Engine, queue: str, *, linger: int = 0) -> None:
+    def __init__(self, engine: Engine, queue: str | None, *, linger: int = 0) -> None:
         self.errors: dict[str, BaseException] = {}
         self._engine = engine
         self._queue = queue
@@ -162,7 +162,8 @@ class Family:
 
     async def _relatives(self, run_id: str, record: RunRecord | None) -> set[str]:
         """Members that became known by looking at this one, which is one no longer if it is done."""
-        if record is None or (record.queue != self._queue and not record.status.is_terminal):
+        elsewhere = record is not None and self._queue not in {None, record.queue}
+        if record is None or (elsewhere and not record.status.is_terminal):
             self._members.discard(run_id)
             self._parents.discard(run_id)
             return set()

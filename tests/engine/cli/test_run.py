@@ -138,3 +138,15 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < ends
         time.sleep(0.01)
+
+
+def test_a_workflow_without_a_log_says_its_result_and_leaves_nothing_behind(cli: Any) -> None:
+    done = cli("run", "shop:passing", "7")
+    assert "status  completed\nresult  14\n" in done.stdout
+    assert ", without a log\n" in done.stdout
+    found = cli.json("run", "shop:passing", "8")
+    assert (found["result"], found["durable"]) == (16, False)
+    failed = cli("run", "shop:passing", "--", "-1", code=1)
+    assert failed.stderr.endswith("the run failed: ValueError: no such number\n")
+    assert cli.json("runs", "list") == []
+    assert "queue needs a log" in cli("run", "shop:passing", "7", "--queue", "q", code=None).stderr
