@@ -34,6 +34,9 @@ TYPE_WORDS = {
     "tuple[CarriedHook, ...]": "list of `CarriedHook`",
     "tuple[CarriedChild, ...]": "list of `CarriedChild`",
     "tuple[CarriedSignal, ...]": "list of `CarriedSignal`",
+    "CarriedContext | None": "`CarriedContext`, or None",
+    "tuple[int, ...]": "list of integers",
+    "tuple[ScheduledRun, ...]": "list of [runs](#scheduledrun)",
     "tuple[str | None, str] | None": "list of two texts, or None",
 }
 COMPLETION = {"install_completion", "show_completion"}
@@ -63,8 +66,17 @@ def events_page() -> str:
     ]
     for cls in payloads.PAYLOAD_CLASSES:
         parts += [f"## `{cls.TYPE.value}`\n", _prose(cls), _field_table(cls)]
+        if cls is payloads.ScheduleChanged:
+            run = payloads.ScheduledRun
+            parts += [f"### `{run.__name__}`\n", _prose(run), _field_table(run)]
     parts.append("## What is carried over\n\nParts of `workflow_started` in a run that continues another.\n")
-    for part in (carried.Carried, carried.CarriedHook, carried.CarriedChild, carried.CarriedSignal):
+    for part in (
+        carried.Carried,
+        carried.CarriedHook,
+        carried.CarriedChild,
+        carried.CarriedSignal,
+        carried.CarriedContext,
+    ):
         parts += [f"### `{part.__name__}`\n", _prose(part), _field_table(part)]
     return "\n".join(parts)
 

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
         get_storage,
         reset_config,
     )
+    from .context import StepContext, get_step_context, has_step_context, set_step_context
     from .definitions import StepDefinition, WorkflowDefinition, step, workflow
+    from .deterministic import now, random, rng, uuid4
     from .engine.attempt import step_transaction
     from .engine.continuing import continue_as_new
     from .engine.control import resume, start
@@ -48,14 +50,22 @@ if TYPE_CHECKING:
         HookAlreadyReceivedError,
         HookExpiredError,
         HookNotFoundError,
+        HookTokenInUseError,
         IdempotencyConflictError,
         InvalidTokenError,
         MaxNestingDepthError,
+        QueryNotFoundError,
         RetryableError,
+        ScheduleExistsError,
+        ScheduleNotFoundError,
+        StepContextError,
+        StepHeartbeatTimeoutError,
         StepNotAwaitedError,
         StepOutsideWorkflowError,
         StepTimeoutError,
         StepTransactionError,
+        StreamFailedError,
+        StreamNotFoundError,
         WorkflowAlreadyRunningError,
         WorkflowInterruptedError,
         WorkflowNotFoundError,
@@ -63,7 +73,24 @@ if TYPE_CHECKING:
         WorkflowStalledError,
         WorkflowTimeoutError,
     )
+    from .in_steps import (
+        StepInfo,
+        delete_step_checkpoint,
+        delete_step_checkpoint_blocking,
+        heartbeat,
+        load_step_checkpoint,
+        load_step_checkpoint_blocking,
+        save_step_checkpoint,
+        save_step_checkpoint_blocking,
+        step_hook,
+        step_hook_blocking,
+        step_info,
+    )
+    from .logs import WorkflowLogger, get_logger
+    from .open_hooks import HookInfo, list_hooks
+    from .patches import patched
     from .primitives import TypedHook, define_hook, hook, shield, sleep
+    from .queries import get_workflow_state, publish, query, query_workflow
     from .runs import (
         WorkflowRun,
         get_workflow_chain,
@@ -73,13 +100,40 @@ if TYPE_CHECKING:
         list_workflow_runs,
     )
     from .sagas import Saga, compensate, saga
+    from .schedules.changing import (
+        backfill_schedule,
+        delete_schedule,
+        pause_schedule,
+        resume_schedule,
+        trigger_schedule,
+        update_schedule,
+    )
+    from .schedules.creating import create_schedule
+    from .schedules.decorating import activate_scheduled_workflows, scheduled_workflow
+    from .schedules.local import LocalScheduler
+    from .schedules.reading import RecentRun, Schedule, get_schedule, list_schedules
+    from .schedules.spec import CalendarSpec, OverlapPolicy, ScheduleSpec, ScheduleStatus
     from .storage.file import FileStorageBackend
     from .storage.memory import InMemoryStorageBackend
+    from .streams import (
+        Signal,
+        StreamWorkflowResult,
+        emit,
+        get_checkpoint,
+        get_current_signal,
+        run_stream_workflow,
+        save_checkpoint,
+        set_result,
+        stream_step,
+        stream_workflow,
+        terminate,
+    )
     from .worker import Worker
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CalendarSpec",
     "CancellationError",
     "ChildWorkflowError",
     "ChildWorkflowFailedError",
@@ -94,22 +148,41 @@ __all__ = [
     "HistoryLimitError",
     "HookAlreadyReceivedError",
     "HookExpiredError",
+    "HookInfo",
     "HookNotFoundError",
+    "HookTokenInUseError",
     "IdempotencyConflictError",
     "InMemoryStorageBackend",
     "InvalidTokenError",
+    "LocalScheduler",
     "MaxNestingDepthError",
     "NonDeterminismError",
+    "OverlapPolicy",
+    "QueryNotFoundError",
+    "RecentRun",
     "ResumeResult",
     "RetryableError",
     "RunStatus",
     "Saga",
+    "Schedule",
+    "ScheduleExistsError",
+    "ScheduleNotFoundError",
+    "ScheduleSpec",
+    "ScheduleStatus",
+    "Signal",
+    "StepContext",
+    "StepContextError",
     "StepDefinition",
+    "StepHeartbeatTimeoutError",
+    "StepInfo",
     "StepNotAwaitedError",
     "StepOutsideWorkflowError",
     "StepTimeoutError",
     "StepTransactionError",
     "StorageBackend",
+    "StreamFailedError",
+    "StreamNotFoundError",
+    "StreamWorkflowResult",
     "TransientRun",
     "TypedHook",
     "UnserializableValueError",
@@ -118,42 +191,87 @@ __all__ = [
     "WorkflowDefinition",
     "WorkflowError",
     "WorkflowInterruptedError",
+    "WorkflowLogger",
     "WorkflowNotFoundError",
     "WorkflowNotRegisteredError",
     "WorkflowRun",
     "WorkflowStalledError",
     "WorkflowTimeoutError",
+    "activate_scheduled_workflows",
+    "backfill_schedule",
     "cancel_workflow",
     "check_cancellation",
     "compensate",
     "configure",
     "configure_from_yaml",
     "continue_as_new",
+    "create_schedule",
     "define_hook",
+    "delete_schedule",
+    "delete_step_checkpoint",
+    "delete_step_checkpoint_blocking",
     "discover_workflows",
+    "emit",
+    "get_checkpoint",
     "get_config",
+    "get_current_signal",
+    "get_logger",
+    "get_schedule",
+    "get_step_context",
     "get_storage",
     "get_workflow_chain",
     "get_workflow_events",
     "get_workflow_run",
     "get_workflow_run_by_idempotency_key",
+    "get_workflow_state",
+    "has_step_context",
+    "heartbeat",
     "hook",
     "is_cancelled",
     "list_backends",
+    "list_hooks",
+    "list_schedules",
     "list_workflow_runs",
+    "load_step_checkpoint",
+    "load_step_checkpoint_blocking",
+    "now",
     "open_storage",
+    "patched",
+    "pause_schedule",
+    "publish",
+    "query",
+    "query_workflow",
+    "random",
     "reset_config",
     "resume",
     "resume_blocking",
     "resume_hook",
+    "resume_schedule",
+    "rng",
+    "run_stream_workflow",
     "saga",
+    "save_checkpoint",
+    "save_step_checkpoint",
+    "save_step_checkpoint_blocking",
+    "scheduled_workflow",
+    "set_result",
+    "set_step_context",
     "shield",
     "sleep",
     "start",
     "start_blocking",
     "start_child_workflow",
     "step",
+    "step_hook",
+    "step_hook_blocking",
+    "step_info",
     "step_transaction",
+    "stream_step",
+    "stream_workflow",
+    "terminate",
+    "trigger_schedule",
+    "update_schedule",
+    "uuid4",
     "workflow",
 ]
 
@@ -172,7 +290,9 @@ _HOMES = {
     ".cancellation": "check_cancellation is_cancelled",
     ".children": "ChildWorkflowHandle start_child_workflow",
     ".config": "configure configure_from_yaml discover_workflows get_config get_storage reset_config",
+    ".context": "StepContext get_step_context has_step_context set_step_context",
     ".definitions": "StepDefinition WorkflowDefinition step workflow",
+    ".deterministic": "now random rng uuid4",
     ".engine.attempt": "step_transaction",
     ".engine.continuing": "continue_as_new",
     ".engine.control": "resume start",
@@ -181,20 +301,43 @@ _HOMES = {
     ".errors": (
         "ChildWorkflowError ChildWorkflowFailedError CompensationError DiscoveryError FatalError "
         "HistoryLimitError HookAlreadyReceivedError HookExpiredError HookNotFoundError "
-        "IdempotencyConflictError InvalidTokenError MaxNestingDepthError RetryableError StepNotAwaitedError "
-        "StepOutsideWorkflowError StepTimeoutError StepTransactionError "
-        "WorkflowAlreadyRunningError WorkflowInterruptedError WorkflowNotFoundError "
-        "WorkflowNotRegisteredError WorkflowStalledError WorkflowTimeoutError"
+        "HookTokenInUseError IdempotencyConflictError InvalidTokenError MaxNestingDepthError "
+        "QueryNotFoundError RetryableError ScheduleExistsError ScheduleNotFoundError StepContextError "
+        "StepHeartbeatTimeoutError StepNotAwaitedError StepOutsideWorkflowError StepTimeoutError "
+        "StepTransactionError StreamFailedError StreamNotFoundError WorkflowAlreadyRunningError "
+        "WorkflowInterruptedError WorkflowNotFoundError WorkflowNotRegisteredError WorkflowStalledError "
+        "WorkflowTimeoutError"
     ),
+    ".in_steps": (
+        "StepInfo delete_step_checkpoint delete_step_checkpoint_blocking heartbeat load_step_checkpoint "
+        "load_step_checkpoint_blocking save_step_checkpoint save_step_checkpoint_blocking step_hook "
+        "step_hook_blocking step_info"
+    ),
+    ".logs": "WorkflowLogger get_logger",
+    ".open_hooks": "HookInfo list_hooks",
+    ".patches": "patched",
     ".primitives": "TypedHook define_hook hook shield sleep",
+    ".queries": "get_workflow_state publish query query_workflow",
     ".runs": (
         "WorkflowRun get_workflow_chain get_workflow_events get_workflow_run "
         "get_workflow_run_by_idempotency_key list_workflow_runs"
     ),
     ".sagas": "Saga compensate saga",
-    ".worker": "Worker",
+    ".schedules.changing": (
+        "backfill_schedule delete_schedule pause_schedule resume_schedule trigger_schedule update_schedule"
+    ),
+    ".schedules.creating": "create_schedule",
+    ".schedules.decorating": "activate_scheduled_workflows scheduled_workflow",
+    ".schedules.local": "LocalScheduler",
+    ".schedules.reading": "RecentRun Schedule get_schedule list_schedules",
+    ".schedules.spec": "CalendarSpec OverlapPolicy ScheduleSpec ScheduleStatus",
     ".storage.file": "FileStorageBackend",
     ".storage.memory": "InMemoryStorageBackend",
+    ".streams": (
+        "Signal StreamWorkflowResult emit get_checkpoint get_current_signal run_stream_workflow "
+        "save_checkpoint set_result stream_step stream_workflow terminate"
+    ),
+    ".worker": "Worker",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 

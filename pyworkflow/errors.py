@@ -4,9 +4,11 @@
 
     WorkflowError
     ├── FatalError                        a step gives up: no retry
-    │   └── StepTransactionError          step_transaction() was used where it cannot work
+    │   ├── StepTransactionError          step_transaction() was used where it cannot work
+    │   └── StreamNotFoundError           there is no such stream, or its run has ended
     ├── RetryableError                    a step asks to be tried again
     ├── StepTimeoutError                  (also a TimeoutError)
+    │   └── StepHeartbeatTimeoutError     an attempt no longer says that it makes progress
     ├── StepOutsideWorkflowError
     ├── StepNotAwaitedError
     ├── WorkflowStalledError
@@ -18,13 +20,19 @@
     ├── CompensationError                 what was done could not be undone
     ├── WorkflowInterruptedError
     ├── WorkflowNotFoundError
+    │   └── ScheduleNotFoundError         there is no schedule with this id
     ├── WorkflowAlreadyRunningError
-    ├── WorkflowNotRegisteredError
+    ├── WorkflowNotRegisteredError        nor is the version of it that the run started on
+    ├── StepContextError                  (also a RuntimeError)
+    ├── QueryNotFoundError
     ├── IdempotencyConflictError
+    ├── ScheduleExistsError               the id belongs to a schedule of something else
     ├── HookNotFoundError
     ├── HookExpiredError
     ├── HookAlreadyReceivedError
+    ├── HookTokenInUseError
     ├── InvalidTokenError
+    ├── StreamFailedError                 a step of a stream failed
     └── DiscoveryError                    (a ConfigurationError)
 """
 
@@ -62,6 +70,10 @@ class RetryableError(WorkflowError):
 
 class StepTimeoutError(WorkflowError, TimeoutError):
     """A step did not end within its `timeout`."""
+
+
+class StepHeartbeatTimeoutError(StepTimeoutError):
+    """A step gave no heartbeat within its `heartbeat_timeout`."""
 
 
 class StepOutsideWorkflowError(WorkflowError):
@@ -132,12 +144,36 @@ class WorkflowNotFoundError(WorkflowError):
     """There is no run with this id."""
 
 
+class ScheduleNotFoundError(WorkflowNotFoundError):
+    """There is no schedule with this id, or it was deleted."""
+
+
+class ScheduleExistsError(WorkflowError):
+    """The id belongs to a schedule that starts something else, or at other times.
+
+    Attributes:
+        schedule_id: that schedule.
+    """
+
+    def __init__(self, message: str, schedule_id: str = "") -> None:
+        super().__init__(message)
+        self.schedule_id = schedule_id
+
+
 class WorkflowAlreadyRunningError(WorkflowError):
     """Another process drives the run now."""
 
 
 class WorkflowNotRegisteredError(WorkflowError):
-    """The run's workflow is not defined in this process."""
+    """The run's workflow, or the version of it that the run started on, is not defined in this process."""
+
+
+class StepContextError(WorkflowError, RuntimeError):
+    """There is no step context here, or not the expected one."""
+
+
+class QueryNotFoundError(WorkflowError):
+    """The run's code has no query of this name."""
 
 
 class IdempotencyConflictError(WorkflowError):
@@ -164,8 +200,29 @@ class HookAlreadyReceivedError(WorkflowError):
     """Somebody answered the hook before."""
 
 
+class HookTokenInUseError(WorkflowError):
+    """Another open hook has the token that the hook was to get."""
+
+
 class InvalidTokenError(WorkflowError, ValueError):
     """The text is not a hook token."""
+
+
+class StreamNotFoundError(FatalError):
+    """There is no such stream, or that run of it has ended."""
+
+
+class StreamFailedError(WorkflowError):
+    """A step of a stream failed.
+
+    Attributes:
+        result: how the run of the stream ended: a `StreamWorkflowResult`; None where the error
+            comes from a log.
+    """
+
+    def __init__(self, message: str, result: object = None) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class DiscoveryError(ConfigurationError):

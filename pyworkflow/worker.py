@@ -25,6 +25,7 @@ from .engine.engine import SECOND, Engine, engine_for
 from .engine.family import drive_for
 from .engine.outbox import Errand
 from .errors import WorkflowNotRegisteredError
+from .schedules.plan import QUEUE as SCHEDULES
 
 log = logging.getLogger("pyworkflow.worker")
 
@@ -42,7 +43,7 @@ class Worker:
 
     Args:
         storage: a backend or a URL; the configured one unless given.
-        queues: only runs of these queues; every queue unless given.
+        queues: only runs of these queues, and schedules; every queue unless given.
         concurrency: how many runs at once.
         poll_interval: how often to look for due runs when nothing says that there are some.
         engine: the engine to use; a test injects its clock this way.
@@ -68,7 +69,7 @@ class Worker:
             raise ConfigurationError(f"queues is a list of names, such as [{queues!r}]")
         self._storage = storage
         self._engine = engine
-        self._queues = None if queues is None else list(queues)
+        self._queues = None if queues is None else [*queues, SCHEDULES]  # which every process can drive
         self._concurrency = concurrency
         self._poll = max(to_duration(poll_interval, "poll_interval"), 1_000)
         self._once = once

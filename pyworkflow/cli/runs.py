@@ -133,7 +133,8 @@ def _took(run: WorkflowRun) -> str:
 
 
 async def _show(session: Session, run_id: str) -> int:
-    from ..engine.history import envelopes_of, hooks_of
+    from ..engine.history import envelopes_of
+    from ..engine.hooklog import hooks_of
     from ..runs import get_workflow_chain, list_workflow_runs
     from .run import find_run
     from .values import print_json
@@ -147,11 +148,7 @@ async def _show(session: Session, run_id: str) -> int:
     hooks = (
         []
         if run.status.is_terminal
-        else [
-            f"{name}#{ordinal}"
-            for (name, ordinal), state in hooks_of(envelopes_of(events)).items()
-            if state.status == "open"
-        ]
+        else [state.hook_id for state in hooks_of(envelopes_of(events)).values() if state.status == "open"]
     )
     if session.as_json:
         kin = {"children": [child.run_id for child in children], "chain": chain}

@@ -16,6 +16,8 @@ from pyworkflow_core.storage import Answer, Append, Committed, Conflict, Storage
 
 from ..errors import StepTransactionError
 from .engine import Engine
+from .entries import Entries
+from .notebook import Notebook
 from .turn import Turn
 
 
@@ -59,10 +61,12 @@ class Attempt:
         engine: what the process's runs share.
         ask: asks for a turn at the run's log.
         start_child: has a child recorded and created.
+        entries: takes what the step wants in the run's log.
 
     Attributes:
         call: the step's call.
         engine: what the process's runs share.
+        notebook: what the attempt records while it runs.
         turn: the turn at the run's log that it asked for.
         stopped: whether nobody wants what it does any more.
         stop_reason: why, in words; None where a request to stop gave no reason.
@@ -76,10 +80,12 @@ class Attempt:
         "_context",
         "_left",
         "_over",
+        "_signals",
         "_start_child",
         "_storage",
         "call",
         "engine",
+        "notebook",
         "stop_reason",
         "stopped",
         "turn",
@@ -91,13 +97,16 @@ class Attempt:
         engine: Engine,
         ask: Callable[[], Turn],
         start_child: Callable[[ChildWorkflowStarted], Awaitable[None]],
+        entries: Entries,
     ) -> None:
         self.call = call
         self.engine = engine
+        self.notebook = Notebook(call, engine, entries)
         self._storage: StorageBackend = engine.storage
         self._ask = ask
         self._start_child = start_child
         self._children = 0
+        self._signals = 0
         self.turn: Turn | None = None
         self.stopped = False
         self.stop_reason: str | None = None
@@ -142,6 +151,17 @@ class Attempt:
         await self._start_child(ChildWorkflowStarted(start.workflow, 0, run_id, start, abandon, step, at))
         return run_id
 
+    async def start_run(self, run_id: str, start: WorkflowStarted) -> None:
+        """Create a run that is nobody's child; the step's run notes that it did, and lets it alone."""
+        step = f"{self.call.name}#{self.call.ordinal}"
+        await self._start_child(ChildWorkflowStarted(start.workflow, 0, run_id, start, True, step))
+
+    def derive_id(self) -> str:
+        """The id of the next signal that the step sends; a further attempt gets the same ones again."""
+        self._signals += 1
+        machine, step = self.call.machine, f"{self.call.name}#{self.call.ordinal}"
+        return derive_run_id("signal", machine.run_id, machine.incarnation, "step", step, str(self._signals))
+
     def _check(self) -> None:
         name = self.call.name
         if not self.call.definition.is_async:
@@ -168,6 +188,11 @@ class Attempt:
                 f"step {name!r} asks for a transaction, and {self._storage!r} has none to share: keep the "
                 "runs in the database that holds your tables (sqlite:///…, postgresql://…, mysql://…)"
             )
+
+    @property
+    def has_its_turn(self) -> bool:
+        """Whether nothing else is recorded until the step has ended: it is in its transaction."""
+        return self.turn is not None and not self.turn.has_ended
 
     # ---- for the engine --------------------------------------------------------------
 
@@ -250,6 +275,7 @@ class Attempt:
     async def close(self) -> None:
         """Undo what was not ended; a thread that the step left behind may learn that it is over."""
         self._over = True
+        self.notebook.close()
         self.stop("its attempt is over: it ended, was cut off or took longer than its timeout")
         await self._undo()
 

@@ -89,7 +89,7 @@ def value_bytes(payload: Payload) -> int:
     """Bytes of the values that a payload carries."""
     if payload.__class__ in _WITH_A_START:
         return len(msgspec.json.encode(payload))
-    return sum(len(getattr(payload, name, b"")) for name in ("args", "result", "error"))
+    return sum(len(getattr(payload, name, b"")) for name in ("args", "result", "error", "value", "details"))
 
 
 _WITH_A_START: set[type[Payload]] = {ChildWorkflowStarted, WorkflowContinuedAsNew}
@@ -113,7 +113,7 @@ def _ending_of(
     elif (error is None or asked is not None) and machine.unawaited:
         error = _not_awaited(machine)
     elif asked is not None:
-        return continued(machine, definition, asked), None
+        return continued(machine, asked), None
     if error is None:
         try:
             return WorkflowCompleted(_encoded(definition, codec, outcome.value)), None

@@ -42,6 +42,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         linger: with ``wait=True``, waits up to this long stay in memory.
         grace: how long steps may go on when a process is asked to stop.
         turn_events: events of one append at most.
+        beat: how often a heartbeat of one step is recorded at most.
         patience: how long an append of a run under way is tried again while the storage is away.
     """
 
@@ -50,6 +51,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     linger: int = 5 * SECOND
     grace: int = 10 * SECOND
     turn_events: int = 500
+    beat: int = 5 * SECOND
     patience: int = 30 * SECOND
 
 
@@ -86,6 +88,9 @@ class Engine:
         self.transient = False  # whether its storage ends with the runs, so that none may leave memory
         self.live: dict[str, Drive] = {}
         self.news: dict[str, list[Any]] = {}  # of children, for each parent that is being told
+        self.followers: set[Callable[[str], object]] = set()  # told of every run that `notify` is
+        self.joined: dict[str, Any] = {}  # what steps of streams this process has told them of
+        self.chain_ends: dict[str, str] = {}  # where the run that goes on for another was seen last
         self._noticed = 0
         self._next_notice = 0
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
@@ -116,6 +121,8 @@ class Engine:
         drive = self.live.get(run_id)
         if drive is not None:
             drive.look()
+        for follow in tuple(self.followers):
+            follow(run_id)
         for waiter in self._waiters.get(run_id, ()):
             if not waiter.done():
                 waiter.set_result(None)

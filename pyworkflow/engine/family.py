@@ -16,7 +16,7 @@ from pyworkflow_core.errors import CodecError, HistoryVersionError, NonDetermini
 from pyworkflow_core.record import RunRecord
 from pyworkflow_core.storage import Claim
 
-from ..definitions import get_workflow
+from ..definitions import get_workflow_version
 from ..errors import WorkflowNotRegisteredError
 from .clock import Alarm
 from .drive import Drive, RunLost
@@ -33,12 +33,13 @@ async def drive_for(
     """The drive of a claimed run; of one that has ended, the errand that its log still owes.
 
     Raises:
-        WorkflowNotRegisteredError: its workflow is not defined here; the claim is released.
+        WorkflowNotRegisteredError: its workflow, or the run's version of it, is not defined here; the claim
+            is released.
     """
     if claim.record.status.is_terminal:
         return Errand(engine, claim)
     try:
-        definition = get_workflow(claim.record.workflow)
+        definition = get_workflow_version(claim.record.workflow, claim.record.detail.workflow_version)
     except BaseException:
         await engine.storage.release(claim)
         raise
@@ -46,7 +47,9 @@ async def drive_for(
 
 
 async def claim_one(engine: Engine, run_id: str, now: int | None = None) -> Claim | None:
-    """Claim a run if it is due and nobody has it."""
+    """Claim a run if it is due and nobody has it; also not this process, whatever its lease says."""
+    if run_id in engine.live:
+        return None
     claims = await engine.storage.claim(
         owner=engine.owner_name,
         now=engine.clock.now() if now is None else now,
@@ -125,6 +128,19 @@ class Family:
         self._attendant = None
 
     async def _attend(self) -> None:
+        self._engine.followers.add(self._look_at)
+        try:
+            await self._attend_members()
+        finally:
+            self._engine.followers.discard(self._look_at)
+
+    def _look_at(self, run_id: str) -> None:
+        """Somebody in this process told the run something: it may be due."""
+        if run_id in self._members:
+            self._unseen.add(run_id)
+            self._note_change()
+
+    async def _attend_members(self) -> None:
         while True:
             self._changed = False  # what comes during the look is looked at again
             await self._begin_due()

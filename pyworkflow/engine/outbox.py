@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+from pyworkflow_core.carried import OWN_TOKEN
 from pyworkflow_core.errors import StorageError
 from pyworkflow_core.payloads import (
     CancellationRequested,
@@ -27,6 +28,11 @@ from pyworkflow_core.payloads import (
     ChildWorkflowReleased,
     ChildWorkflowStarted,
     DeliveriesMade,
+    HookCreated,
+    HookDisposed,
+    HookExpired,
+    HookReceived,
+    HookRefused,
     Payload,
     SignalReceived,
     SignalSent,
@@ -46,6 +52,7 @@ from .ending import value_bytes
 from .engine import Engine
 from .history import envelopes_of
 from .outside import append_outside, create, end_of_chain
+from .tokens import Take, take
 
 log = logging.getLogger("pyworkflow")
 
@@ -81,7 +88,7 @@ class Deliver(Struct, frozen=True):
     signal: SignalReceived
 
 
-Debt = Start | Stop | Deliver | Tell
+Debt = Start | Stop | Deliver | Tell | Take
 
 
 def debts_of(engine: Engine, run_id: str, history: Iterable[tuple[int, Any]]) -> list[Debt]:
@@ -108,11 +115,17 @@ def debts_of(engine: Engine, run_id: str, history: Iterable[tuple[int, Any]]) ->
             case SignalSent():
                 signal = SignalReceived(payload.signal, payload.signal_id, payload.payload, run_id)
                 debts.append(Deliver(payload.run_id, signal))
+            case HookCreated() if payload.token.startswith(OWN_TOKEN):
+                token = payload.token.removeprefix(OWN_TOKEN)
+                debts.append(Take(token, run_id, payload.hook, payload.ordinal))
+            case HookReceived() | HookExpired() | HookDisposed() | HookRefused():
+                debts = [debt for debt in debts if not _is_for(debt, payload)]
             case DeliveriesMade():
                 debts.clear()
             case WorkflowContinuedAsNew():
                 debts.append(Start(payload.run_id, payload.start))
             case WorkflowCompleted() | WorkflowFailed() | WorkflowCancelled() | WorkflowInterrupted():
+                debts = [debt for debt in debts if not isinstance(debt, Take)]
                 reason = payload.reason if isinstance(payload, WorkflowCancelled) else None
                 reason = reason or f"the parent run {run_id} has ended"
                 debts += [Stop(child, reason) for child, abandon in children.items() if not abandon]
@@ -145,8 +158,15 @@ def news_of(engine: Engine, known: tuple[str, str], run_id: str, end: Payload) -
     return ChildWorkflowCancelled(*known, end.reason)
 
 
-async def pay(engine: Engine, debts: list[Debt]) -> None:
+def _is_for(debt: Debt, payload: HookReceived | HookExpired | HookDisposed | HookRefused) -> bool:
+    return isinstance(debt, Take) and (debt.hook, debt.ordinal) == (payload.hook, payload.ordinal)
+
+
+async def pay(engine: Engine, debts: list[Debt]) -> list[HookRefused]:
     """Make deliveries: beginnings first, so that what is begun and stopped at once is stopped.
+
+    Returns:
+        What the run itself has to be told: hooks that did not get the token of their choice.
 
     Raises:
         StorageError: the storage cannot be used; what was delivered is delivered again then.
@@ -158,6 +178,8 @@ async def pay(engine: Engine, debts: list[Debt]) -> None:
             signals.setdefault(debt.run_id, []).append(debt.signal)
     await asyncio.gather(*(deliver_signals(engine, run_id, told) for run_id, told in signals.items()))
     await _pay_each(engine, debts, Tell)
+    taken = [await take(engine, debt) for debt in debts if isinstance(debt, Take)]
+    return [refused for refused in taken if refused is not None]
 
 
 async def _pay_each(engine: Engine, debts: list[Debt], *kinds: type[Debt]) -> None:

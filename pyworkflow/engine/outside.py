@@ -11,6 +11,8 @@ from pyworkflow_core.storage import Append, Committed, LeaseChange, Refused
 
 from .engine import Engine
 
+_MOST_CHAINS = 10_000
+
 
 async def append_outside(
     engine: Engine,
@@ -83,7 +85,10 @@ async def end_of_chain(engine: Engine, run_id: str) -> RunRecord | None:
     Returns:
         None if there is no such run, or a part of the chain was deleted.
     """
-    record = await engine.storage.get(run_id)
+    seen = engine.chain_ends.get(run_id)
+    record = await engine.storage.get(seen or run_id)
+    if record is None and seen is not None:
+        record = await engine.storage.get(run_id)
     while record is not None and record.status is RunStatus.CONTINUED_AS_NEW:
         detail = record.detail
         assert detail.continued_to is not None
@@ -94,6 +99,10 @@ async def end_of_chain(engine: Engine, run_id: str) -> RunRecord | None:
             await create(engine, last.run_id, last.start)
             successor = await engine.storage.get(last.run_id)
         record = successor
+        if record is not None:  # the next one need not walk along the whole chain
+            if len(engine.chain_ends) >= _MOST_CHAINS:
+                engine.chain_ends.clear()
+            engine.chain_ends[run_id] = record.run_id
     return record
 
 

@@ -18,7 +18,7 @@ from pyworkflow_core.record import RunStatus
 from pyworkflow_core.storage import StorageBackend
 
 from ..config import get_config, get_storage, opened_storage
-from ..definitions import WorkflowDefinition
+from ..definitions import SYSTEM, WorkflowDefinition
 from ..storage.memory import InMemoryStorageBackend
 from .engine import Engine, engine_for, forget_engine, use_engine
 
@@ -41,8 +41,8 @@ class TransientRun(str):
 
 def is_transient(definition: WorkflowDefinition[Any, Any], durable: bool | None) -> bool:
     """Whether a run is to have no log: what `start` was told, then the workflow, then the configuration."""
-    wanted = next(d for d in (durable, definition.durable, get_config().default_durable) if d is not None)
-    return not wanted
+    default = get_config().default_durable or definition.name.startswith(SYSTEM)
+    return not next(d for d in (durable, definition.durable, default) if d is not None)
 
 
 def refuse_without_a_log(definition: WorkflowDefinition[Any, Any], **options: Any) -> None:
@@ -115,10 +115,15 @@ async def to_its_end(engine: Engine, run_id: str, task: asyncio.Task[None]) -> T
 
 def engine_of(run_id: str, storage: StorageBackend | str | None) -> Engine:
     """The engine that has the run: a transient one's, if it is under way here, or that of the storage."""
-    for engine in _here.get(asyncio.get_running_loop(), ()):
+    for engine in transient_engines():
         if run_id in engine.live:
             return engine
     return engine_for(get_storage(storage))
+
+
+def transient_engines() -> list[Engine]:
+    """Those of the transient runs that this event loop drives."""
+    return list(_here.get(asyncio.get_running_loop(), ()))
 
 
 def plain_id(run_id: str) -> str:

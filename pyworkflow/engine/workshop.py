@@ -14,6 +14,7 @@ from pyworkflow_core.replay import Child, HookCall, StepCall
 from .attempt import Attempt, current_attempt
 from .ending import value_bytes
 from .engine import Engine
+from .entries import Entries
 from .execute import execute, failure
 from .turn import Turn
 
@@ -31,6 +32,7 @@ class Workshop:
 
     Attributes:
         reports: how steps ended, oldest first, until the drive takes them.
+        entries: what steps want in the log while they run.
     """
 
     def __init__(self, engine: Engine, run_id: str) -> None:
@@ -45,6 +47,7 @@ class Workshop:
         self._turns: deque[Turn] = deque()
         self._requests: dict[str, tuple[ChildWorkflowStarted, list[asyncio.Future[None]]]] = {}
         self._closed = False
+        self.entries = Entries(self.wake_up)
 
     @property
     def next_turn(self) -> Turn | None:
@@ -96,7 +99,7 @@ class Workshop:
     @property
     def has_news(self) -> bool:
         """Whether there is something for the drive to deliver."""
-        return bool(self.reports or self._requests)
+        return bool(self.reports or self._requests or self.entries.has_news)
 
     @property
     def is_busy(self) -> bool:
@@ -104,9 +107,16 @@ class Workshop:
         return bool(self._tasks or self._background)
 
     @property
+    def only_waits(self) -> bool:
+        """Whether every step that executes waits for somebody's answer."""
+        waiting = self.entries.waiting_steps
+        return bool(waiting) and waiting == len(self._tasks) and not self._background
+
+    @property
     def next_bytes(self) -> int:
-        """Bytes of the value in the next report; 0 if there is none."""
-        return value_bytes(self.reports[0]) if self.reports else 0
+        """Bytes of the value in the next report, or of the largest entry; 0 if there is none."""
+        entries = self.entries.next_bytes
+        return max(value_bytes(self.reports[0]), entries) if self.reports else entries
 
     def begin(self, calls: list[StepCall], wanted: dict[Key, StepCall]) -> None:
         """Execute `calls` that the workflow still wants."""
@@ -174,6 +184,7 @@ class Workshop:
 
     def _close(self, *, again: bool) -> None:
         self._closed = True
+        self.entries.close()
         for turn in self._turns:
             turn.cut_off()
         for _, waiting in self._requests.values():
@@ -204,13 +215,14 @@ class Workshop:
     async def _step(self, key: Key, call: StepCall) -> None:
         engine = self._engine
         how = engine.codec, engine.clock.now, engine.rng, engine.storage.limits
-        attempt = Attempt(call, engine, self._ask, self._start_child)
+        attempt = Attempt(call, engine, self._ask, self._start_child, self.entries)
         current_attempt.set(attempt)
         self._attempts[key] = attempt
         try:
             report: Payload | None = await execute(call, *how)
             if attempt.turn is not None:
                 report = await attempt.finish(report, lambda error: failure(call, error, *how))
+            report = attempt.notebook.with_details(report)
             if report is not None:
                 self.reports.append(report)
         finally:
@@ -226,7 +238,7 @@ class Workshop:
     async def _tell(self, hook: HookCall) -> None:
         assert hook.on_created is not None
         try:
-            told = hook.on_created(f"{self._run_id}.{hook.token}")
+            told = hook.on_created(hook.public_token)
             if inspect.isawaitable(told):
                 await told
         except Exception:

@@ -20,6 +20,8 @@ from .children import (
     ChildWorkflowReleased,
     ChildWorkflowStarted,
 )
+from .notebook import PatchApplied, StatePublished, StepContextSet
+from .progress import StepCheckpointDeleted, StepCheckpointSaved, StepHeartbeat
 from .runs import (
     CancellationRequested,
     DeliveriesMade,
@@ -33,6 +35,7 @@ from .runs import (
     WorkflowStarted,
     WorkflowSuspended,
 )
+from .schedules import ScheduleChanged, ScheduledRun
 from .signals import SignalReceived, SignalSent
 from .steps import (
     StepCancelled,
@@ -41,6 +44,7 @@ from .steps import (
     StepRetrying,
     StepStarted,
 )
+from .tokens import HookRefused, HookTokenTaken
 from .waits import (
     HookCreated,
     HookDisposed,
@@ -66,16 +70,26 @@ __all__ = [
     "HookDisposed",
     "HookExpired",
     "HookReceived",
+    "HookRefused",
+    "HookTokenTaken",
+    "PatchApplied",
     "Payload",
     "RunRecovered",
+    "ScheduleChanged",
+    "ScheduledRun",
     "SignalReceived",
     "SignalSent",
     "SleepCancelled",
     "SleepCompleted",
     "SleepStarted",
+    "StatePublished",
     "StepCancelled",
+    "StepCheckpointDeleted",
+    "StepCheckpointSaved",
     "StepCompleted",
+    "StepContextSet",
     "StepFailed",
+    "StepHeartbeat",
     "StepRetrying",
     "StepStarted",
     "TimerFired",

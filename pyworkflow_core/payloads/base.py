@@ -42,6 +42,15 @@ class EventType(StrEnum):
     DELIVERIES_MADE = "deliveries_made"
     SIGNAL_RECEIVED = "signal_received"
     SIGNAL_SENT = "signal_sent"
+    PATCH_APPLIED = "patch_applied"
+    STEP_CONTEXT_SET = "step_context_set"
+    STATE_PUBLISHED = "state_published"
+    HOOK_TOKEN_TAKEN = "hook_token_taken"
+    HOOK_REFUSED = "hook_refused"
+    STEP_HEARTBEAT = "step_heartbeat"
+    STEP_CHECKPOINT_SAVED = "step_checkpoint_saved"
+    STEP_CHECKPOINT_DELETED = "step_checkpoint_deleted"
+    SCHEDULE_CHANGED = "schedule_changed"
 
 
 class Payload(Struct, frozen=True, gc=False, omit_defaults=True):

@@ -64,6 +64,7 @@ class StepRetrying(Payload, frozen=True, gc=False, omit_defaults=True):
         attempt: the attempt that failed.
         failures: failures so far; attempts lost to a crash are not among them.
         retry_at: when the next attempt is due.
+        details: details of the last heartbeat, if they are not in an event of their own.
     """
 
     TYPE: ClassVar[EventType] = EventType.STEP_RETRYING
@@ -74,6 +75,7 @@ class StepRetrying(Payload, frozen=True, gc=False, omit_defaults=True):
     attempt: int = 1
     failures: int = 1
     retry_at: int = 0
+    details: Raw = NO_RAW
 
 
 class StepCancelled(Payload, frozen=True, gc=False, omit_defaults=True):

@@ -208,10 +208,21 @@ class StepCall(Call):
         attempt: the attempt begun last; 0 before the first.
         failures: attempts that failed; those lost to a crash are not among them.
         retry_at: when the next attempt is due; None while one runs, or none was needed.
+        context: the step context as it was when the call became a command.
         value: the answer, where the fast path of replay gave it without a future.
     """
 
-    __slots__ = ("args", "attempt", "definition", "failures", "print", "reach", "retry_at", "value")
+    __slots__ = (
+        "args",
+        "attempt",
+        "context",
+        "definition",
+        "failures",
+        "print",
+        "reach",
+        "retry_at",
+        "value",
+    )
 
     KIND = "step"
 
@@ -296,6 +307,8 @@ class StepCall(Call):
             self.begun = True
             _init_future(self, loop=self.machine.loop)
             self.set_result(self.value)
+        elif not self.begun:
+            self.context = self.machine.notebook.context
         super().issue()
 
     def started(self) -> Payload:

@@ -26,11 +26,13 @@ class Inbox:
 
     Attributes:
         untaken: those that the code has not taken, oldest first.
+        heard: how many came, those among them that had come before.
         is_awaited: whether code waits for the next one.
     """
 
     def __init__(self) -> None:
         self.untaken: deque[SignalReceived] = deque()
+        self.heard = 0
         self._known: dict[str, None] = {}
         self._waiters: deque[asyncio.Future[None]] = deque()
 
@@ -41,6 +43,7 @@ class Inbox:
 
     def put(self, signal: SignalReceived) -> bool:
         """Take a signal in; False if it was there before."""
+        self.heard += 1
         name = _digest(signal.signal_id)
         if name in self._known:
             return False

@@ -40,10 +40,12 @@ from .calls import CANCEL_REQUEST, Call, SleepCall, StepCall
 from .children import Child, child_of
 from .handlers import HANDLERS
 from .hooks import HookCall
+from .in_steps import StepNotes
 from .inbox import Inbox
 from .loop import Timer, WorkflowLoop, WorkflowTask, current_machine
 from .mail import Mail
 from .mismatch import check_end, command_mismatch, command_missing, not_waiting
+from .notebook import Notebook
 from .outcome import Outcome, outcome_of
 from .requests import request_to_stop
 
@@ -72,8 +74,10 @@ class Machine:
         steps: steps begun and not answered, by name and ordinal.
         sleeps: sleeps begun and not ended.
         hooks: hooks created and not answered.
+        in_steps: what steps that have not ended recorded, by name and ordinal.
         mail: answers to hooks that the code has not taken.
         inbox: signals that the code has not taken.
+        notebook: what the code wrote down, and what it can work out.
         children: every child known to the run, by its run id.
         timers: asyncio's timers that have not fired, by ordinal.
         started: the payload of the run's first event.
@@ -111,8 +115,10 @@ class Machine:
         self.steps: dict[Key, StepCall] = {}
         self.sleeps: dict[Key, SleepCall] = {}
         self.hooks: dict[Key, HookCall] = {}
+        self.in_steps: dict[Key, StepNotes] = {}
         self.mail = Mail()
         self.inbox = Inbox()
+        self.notebook = Notebook(self)
         self.children: dict[str, Child] = {}
         self.timers: dict[int, Timer] = {}
         self.unawaited: dict[int, Call] = {}
@@ -376,6 +382,7 @@ class Machine:
         if carried is not None:
             self.mail.carry(carried.hooks)
             self.inbox.carry(carried.signals, carried.known)
+            self.notebook.context = carried.context
             self.children.update((child.run_id, child_of(child)) for child in carried.children)
         self.advance(envelope.at)
         context = contextvars.copy_context()
@@ -411,7 +418,6 @@ _HANDLERS: dict[type[Any], Callable[[Machine, Envelope[Any]], None]] = HANDLERS 
     SignalSent: Machine.on_command,
     SleepStarted: Machine.on_command,
     SleepCancelled: Machine.on_given_up,
-    HookCreated: Machine.on_command,
     HookDisposed: Machine.on_given_up,
     CancellationRequested: Machine.on_cancellation_requested,
     WorkflowCompleted: Machine.on_ended,

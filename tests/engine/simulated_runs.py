@@ -16,7 +16,8 @@ from pyworkflow.engine.continuing import ContinueAsNew
 from pyworkflow.engine.control import drive_for
 from pyworkflow.engine.drive import RunLost
 from pyworkflow.engine.engine import Engine, Settings, use_engine
-from pyworkflow.engine.history import envelopes_of, hooks_of
+from pyworkflow.engine.history import envelopes_of
+from pyworkflow.engine.hooklog import hooks_of
 from pyworkflow_core.codec import default_codec
 from pyworkflow_core.events import Envelope, Event
 from pyworkflow_core.ids import IdSource
@@ -81,7 +82,9 @@ async def answer_a_hook(engine: Engine, run_id: str) -> bool:
     history = await log_of(engine.storage, run_id)
     for state in hooks_of(history).values():
         if state.status == "open":
-            answer = HookReceived(state.created.hook, state.created.ordinal, default_raw("yes"))
+            answer = HookReceived(
+                state.created.hook, state.created.ordinal, default_raw("yes"), state.created.step
+            )
             return await append_from_outside(engine.storage, run_id, answer, engine.ids, engine.clock.now())
     return False
 

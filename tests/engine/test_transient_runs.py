@@ -35,7 +35,10 @@ from pyworkflow import (
     get_workflow_events,
     get_workflow_run,
     get_workflow_run_by_idempotency_key,
+    get_workflow_state,
     hook,
+    list_hooks,
+    publish,
     reset_config,
     resume,
     resume_hook,
@@ -227,7 +230,11 @@ def test_a_family_without_a_log_ends_as_one_with_a_log(program: Any) -> None:
     assert asyncio.run(main(False)) == asyncio.run(main(True))
 
 
-FEATURES = [p for p in all_programs().values() if p.act is None and p.outcome is not None]
+# Without those that look at runs beside their own, and those that somebody outside has to help.
+WITHIN_THE_RUN = (
+    "steps retries sleeps children chain chance context patches versions progress step-hooks saga_fails"
+)
+FEATURES = [p for p in all_programs().values() if p.name in WITHIN_THE_RUN.split()]
 
 
 @pytest.mark.parametrize("program", FEATURES, ids=lambda p: p.name)
@@ -262,6 +269,28 @@ def test_an_answer_from_the_same_process_goes_on_with_the_run() -> None:
         assert (await task).result == ({"n": 1}, "x", "end")
         with pytest.raises(HookNotFoundError):
             await resume_hook(token, "late", storage="memory://")
+
+    asyncio.run(main())
+
+
+def test_a_run_under_way_is_found_by_its_hooks_tokens_and_says_what_it_publishes() -> None:
+    @workflow
+    async def publishing() -> Any:
+        publish({"step": 1})
+        return await hook("approval", token="order-7"), await note("end")
+
+    async def main() -> None:
+        task = asyncio.create_task(run(publishing, clock=VirtualClock()))
+        while True:
+            with contextlib.suppress(HookNotFoundError):
+                found = await resume_hook("order-7", "yes", storage="memory://")
+                break
+            await asyncio.sleep(0)
+        assert await get_workflow_state(found.run_id, storage="memory://") == {"step": 1}
+        assert [
+            info.status for info in await list_hooks(found.run_id, only_open=False, storage="memory://")
+        ] == ["received"]
+        assert (await task).result == ("yes", "end")
 
     asyncio.run(main())
 

@@ -25,6 +25,7 @@ COMMANDS = [
     ["runs", "list"],
     ["runs", "show"],
     ["runs", "cancel"],
+    ["hooks", "list"],
     ["hooks", "answer"],
     ["storage", "init"],
     ["storage", "migrate"],

@@ -94,6 +94,16 @@ def test_the_configured_module_needs_no_naming(cli: Any) -> None:
     assert cli("run", "order", "A", PYWORKFLOW_MODULE="shop").returncode == 0
 
 
+def test_hooks_that_wait_are_listed_until_they_are_answered(cli: Any, suspended: str) -> None:
+    assert f"{suspended}:approve#1" in cli("hooks", "list").stdout
+    (hook,) = cli.json("hooks", "list", suspended)
+    assert (hook["run_id"], hook["hook_id"], hook["status"]) == (suspended, "approve#1", "open")
+    cli("hooks", "answer", hook["token"], "yes")
+    assert cli.json("hooks", "list") == []
+    assert "no hook waits" in cli("hooks", "list", "--workflow", "approval").stdout
+    assert "there is no run" in cli.error("hooks", "list", "run_zzz", code=4)
+
+
 def test_a_run_that_waits_is_answered_and_resumed(cli: Any, suspended: str) -> None:
     assert cli.json("hooks", "answer", f"{suspended}:approve#1", '{"ok": true}')["status"] == "resumed"
     run = cli.json("resume", suspended, "--module", "shop")

@@ -1,0 +1,30 @@
+"""Streams: logs of signals, and long-lived steps that subscribe to them."""
+
+from .definitions import StreamDefinition, StreamStepDefinition, stream_step, stream_workflow
+from .emitting import emit, terminate
+from .running import StreamWorkflowResult, run_stream_workflow
+from .signal import Signal
+from .step_context import (
+    StreamStepContext,
+    get_checkpoint,
+    get_current_signal,
+    save_checkpoint,
+    set_result,
+)
+
+__all__ = [
+    "Signal",
+    "StreamDefinition",
+    "StreamStepContext",
+    "StreamStepDefinition",
+    "StreamWorkflowResult",
+    "emit",
+    "get_checkpoint",
+    "get_current_signal",
+    "run_stream_workflow",
+    "save_checkpoint",
+    "set_result",
+    "stream_step",
+    "stream_workflow",
+    "terminate",
+]
