@@ -71,6 +71,8 @@ class StepDefinition(Generic[P, R]):
         self.heartbeat_timeout = (
             None if heartbeat_timeout is None else _duration(heartbeat_timeout, f"{what}: heartbeat_timeout")
         )
+        if self.heartbeat_timeout == 0:
+            raise ConfigurationError(f"{what}: heartbeat_timeout must be more than nothing")
         self.metadata: Mapping[str, Any] = MappingProxyType(dict(metadata or {}))
         self.is_async = inspect.iscoroutinefunction(func)
         self._reach: Reach | None = None
@@ -305,7 +307,7 @@ def get_workflow(name: str) -> WorkflowDefinition[Any, Any]:
         import_module(_SYSTEM_HOMES[name])
     versions = _workflows.get(name)
     if not versions:
-        have = ", ".join(sorted(_workflows)[:20]) or "none"
+        have = ", ".join(sorted(name for name in _workflows if not name.startswith(SYSTEM))[:20]) or "none"
         raise WorkflowNotRegisteredError(
             f"workflow {name!r} is not defined in this process; import the module that defines it. "
             f"Defined here: {have}."

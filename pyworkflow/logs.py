@@ -35,7 +35,8 @@ class WorkflowLogger(logging.LoggerAdapter[logging.Logger]):
 def get_logger(name: str | None = None) -> WorkflowLogger:
     """A logger for workflows and steps. In a workflow it says nothing that it said before a replay.
 
-    What a process did not live to record is said once more by the next one.
+    It may be said twice where a process died, or somebody answered from outside, before what the
+    code did next was recorded.
 
     Args:
         name: as for `logging.getLogger`; ``pyworkflow.app`` unless given.

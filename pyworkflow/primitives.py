@@ -75,7 +75,7 @@ def hook(
         HookTokenInUseError: another open hook has the token (from the await).
         ValueError: the token or the timeout is none.
     """
-    machine = _machine("hook()", "nothing")
+    machine = _machine("hook()", "step_hook(…), inside a step")
     frame = sys._getframe(1)
     site = (frame.f_code, frame.f_lasti)
     return cast(
@@ -100,7 +100,7 @@ class TypedHook(Generic[T]):
         token: str | None = None,
     ) -> Coroutine[Any, Any, T]:
         """Wait for the answer, as `hook` does."""
-        machine = _machine(f"hook {self.name!r}", "nothing")
+        machine = _machine(f"hook {self.name!r}", "step_hook(…), inside a step")
         frame = sys._getframe(1)
         site = (frame.f_code, frame.f_lasti)
         return cast(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, TypeVar
@@ -65,6 +67,16 @@ def find_schema(name: str, names: Mapping[str, Any]) -> Any:
     last = name.rpartition(".")[2]
     for value in names.values():
         known = getattr(value, last, None) if isinstance(value, ModuleType) else value
-        if isinstance(known, type) and schema_name(known) == name:
+        if isinstance(known, type) and schema_name(known) == name and _holds_data(known):
             return known
     return None
+
+
+def _holds_data(kind: type) -> bool:
+    """Whether a type is made for data, so that a name in a log cannot lead to any other class."""
+    marks = ("model_validate", "__total__", "_fields")  # pydantic, TypedDict, NamedTuple
+    return (
+        dataclasses.is_dataclass(kind)
+        or issubclass(kind, (msgspec.Struct, enum.Enum))
+        or any(hasattr(kind, mark) for mark in marks)
+    )

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import backends, conformance, demo, events, hooks, run, runs, storage, worker
+from . import backends, conformance, demo, events, hooks, run, runs, schedules, storage, streams, worker
 from .session import DebugOption, JsonOption, StorageOption, command
 
 app = typer.Typer(
@@ -21,6 +21,12 @@ app = typer.Typer(
 runs_app = typer.Typer(help="Look at runs, and cancel them.", no_args_is_help=True, rich_markup_mode=None)
 hooks_app = typer.Typer(help="Answer what runs wait for.", no_args_is_help=True, rich_markup_mode=None)
 
+schedules_app = typer.Typer(
+    help="Create schedules, look at them, change them.", no_args_is_help=True, rich_markup_mode=None
+)
+streams_app = typer.Typer(
+    help="Look at streams, tell them something, end them.", no_args_is_help=True, rich_markup_mode=None
+)
 storage_app = typer.Typer(
     help="Make a storage, bring it up to date, say what it is.", no_args_is_help=True, rich_markup_mode=None
 )
@@ -57,9 +63,23 @@ command(runs_app, "show")(runs.show)
 command(runs_app, "cancel")(runs.cancel)
 command(hooks_app, "list")(hooks.list_open)
 command(hooks_app, "answer")(hooks.answer)
+command(schedules_app, "list")(schedules.list_all)
+command(schedules_app, "show")(schedules.show)
+command(schedules_app, "create")(schedules.create)
+command(schedules_app, "pause")(schedules.pause)
+command(schedules_app, "resume")(schedules.resume)
+command(schedules_app, "trigger")(schedules.trigger)
+command(schedules_app, "backfill")(schedules.backfill)
+command(schedules_app, "delete")(schedules.delete)
+command(streams_app, "list")(streams.list_streams)
+command(streams_app, "show")(streams.show)
+command(streams_app, "emit")(streams.emit_signal)
+command(streams_app, "terminate")(streams.terminate_stream)
 command(storage_app, "init")(storage.init)
 command(storage_app, "migrate")(storage.migrate)
 command(storage_app, "check")(storage.check)
 app.add_typer(runs_app, name="runs")
 app.add_typer(hooks_app, name="hooks")
+app.add_typer(schedules_app, name="schedules")
+app.add_typer(streams_app, name="streams")
 app.add_typer(storage_app, name="storage")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -19,6 +20,8 @@ from .engine import Engine
 from .entries import Entries
 from .notebook import Notebook
 from .turn import Turn
+
+_making = threading.Lock()
 
 
 class _Undo(Exception):
@@ -66,7 +69,6 @@ class Attempt:
     Attributes:
         call: the step's call.
         engine: what the process's runs share.
-        notebook: what the attempt records while it runs.
         turn: the turn at the run's log that it asked for.
         stopped: whether nobody wants what it does any more.
         stop_reason: why, in words; None where a request to stop gave no reason.
@@ -75,17 +77,19 @@ class Attempt:
     __slots__ = (
         "_answer",
         "_ask",
+        "_began",
         "_children",
         "_connection",
         "_context",
+        "_entries",
         "_left",
+        "_notebook",
         "_over",
         "_signals",
         "_start_child",
         "_storage",
         "call",
         "engine",
-        "notebook",
         "stop_reason",
         "stopped",
         "turn",
@@ -101,7 +105,9 @@ class Attempt:
     ) -> None:
         self.call = call
         self.engine = engine
-        self.notebook = Notebook(call, engine, entries)
+        self._entries = entries
+        self._notebook: Notebook | None = None
+        self._began = call.attempt, asyncio.get_running_loop(), threading.get_ident()
         self._storage: StorageBackend = engine.storage
         self._ask = ask
         self._start_child = start_child
@@ -115,6 +121,20 @@ class Attempt:
         self._left = False
         self._over = False
         self._answer: Answer | None = None
+
+    @property
+    def notebook(self) -> Notebook:
+        """What the attempt records while it runs; most record nothing."""
+        if self._notebook is None:
+            with _making:  # threads of one step may ask at once
+                if self._notebook is None:
+                    self._notebook = Notebook(self.call, self.engine, self._entries, *self._began)
+                    self._notebook.over = self._over
+        return self._notebook
+
+    def with_details(self, report: Payload | None) -> Payload | None:
+        """The report of the attempt's end, with details of heartbeats that are not in the log yet."""
+        return report if self._notebook is None else self._notebook.with_details(report)
 
     # ---- for the step ----------------------------------------------------------------
 
@@ -275,7 +295,8 @@ class Attempt:
     async def close(self) -> None:
         """Undo what was not ended; a thread that the step left behind may learn that it is over."""
         self._over = True
-        self.notebook.close()
+        if self._notebook is not None:
+            self._notebook.close()
         self.stop("its attempt is over: it ended, was cut off or took longer than its timeout")
         await self._undo()
 

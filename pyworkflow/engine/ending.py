@@ -87,11 +87,18 @@ def _too_large(machine: Machine, what: str, size: int, limit: int) -> LimitExcee
 
 def value_bytes(payload: Payload) -> int:
     """Bytes of the values that a payload carries."""
-    if payload.__class__ in _WITH_A_START:
+    cls = payload.__class__
+    names = _VALUES.get(cls)
+    if names is None:
+        names = _VALUES[cls] = tuple(f.name for f in msgspec.structs.fields(cls) if f.type is Raw)
+    if len(names) == 1:  # as most have
+        return len(getattr(payload, names[0]))
+    if cls in _WITH_A_START:
         return len(msgspec.json.encode(payload))
-    return sum(len(getattr(payload, name, b"")) for name in ("args", "result", "error", "value", "details"))
+    return sum([len(getattr(payload, name)) for name in names])
 
 
+_VALUES: dict[type[Payload], tuple[str, ...]] = {}
 _WITH_A_START: set[type[Payload]] = {ChildWorkflowStarted, WorkflowContinuedAsNew}
 
 

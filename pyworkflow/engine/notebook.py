@@ -39,6 +39,9 @@ class Notebook:
         call: the step's call.
         engine: what the process's runs share.
         entries: takes what is to be in the run's log.
+        attempt: the how-manieth attempt it is.
+        loop: the event loop on which the run is driven.
+        thread: that loop's thread.
 
     Attributes:
         loop: the event loop on which the run is driven.
@@ -48,10 +51,18 @@ class Notebook:
         over: whether the attempt has ended.
     """
 
-    def __init__(self, call: StepCall, engine: Engine, entries: Entries) -> None:
+    def __init__(
+        self,
+        call: StepCall,
+        engine: Engine,
+        entries: Entries,
+        attempt: int,
+        loop: asyncio.AbstractEventLoop,
+        thread: int,
+    ) -> None:
         self._call, self._engine, self._entries = call, engine, entries
-        self.loop = asyncio.get_running_loop()
-        self.attempt = call.attempt
+        self.loop = loop
+        self.attempt = attempt
         self._key = (call.name, call.ordinal)
         notes = call.machine.in_steps.get(self._key) or StepNotes()
         self.details = notes.details
@@ -61,7 +72,7 @@ class Notebook:
         self._written: set[Entry] = set()
         self.over = False
         # Heartbeats.
-        self._thread = threading.get_ident()
+        self._thread = thread
         self._last_beat = engine.clock.now()
         self._next_entry = 0
         self._entry: Entry | None = None

@@ -222,7 +222,7 @@ class Workshop:
             report: Payload | None = await execute(call, *how)
             if attempt.turn is not None:
                 report = await attempt.finish(report, lambda error: failure(call, error, *how))
-            report = attempt.notebook.with_details(report)
+            report = attempt.with_details(report)
             if report is not None:
                 self.reports.append(report)
         finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 from itertools import islice
-from typing import Any
 
 import msgspec
 
@@ -18,7 +17,7 @@ from ..engine.engine import Engine, engine_for
 from ..engine.signals import tell
 from ..errors import WorkflowNotFoundError
 from .creating import overlap_of, refuse_in_workflow
-from .plan import BACKFILL, DELETE, PAUSE, RESUME, TRIGGER, UPDATE, Ask, Plan, run_id_of
+from .plan import BACKFILL, DELETE, PAUSE, RESUME, TRIGGER, UPDATE, Ask, Plan, facts_of, run_id_of
 from .reading import Schedule, find_schedule, not_found, plan_of, schedule_of
 from .spec import OverlapPolicy, ScheduleSpec, times_of, zone_of
 from .times import due_times
@@ -42,7 +41,9 @@ async def update_schedule(
     """
     times = None if spec is None else times_of(spec)
     overlap = None if overlap_policy is None else overlap_of(overlap_policy)
-    return await _change(schedule_id, UPDATE, storage, times=times, overlap=overlap)
+    engine, record, plan = await _found(schedule_id, storage)
+    asked = Ask(engine.clock.now(), times=times, overlap=overlap, facts=facts_of(plan.workflow))
+    return await _change(engine, record, schedule_id, UPDATE, asked)
 
 
 async def pause_schedule(schedule_id: str, *, storage: StorageBackend | str | None = None) -> Schedule:
@@ -51,7 +52,8 @@ async def pause_schedule(schedule_id: str, *, storage: StorageBackend | str | No
     Raises:
         ScheduleNotFoundError: there is no such schedule.
     """
-    return await _change(schedule_id, PAUSE, storage)
+    engine, record, _ = await _found(schedule_id, storage)
+    return await _change(engine, record, schedule_id, PAUSE, Ask(engine.clock.now()))
 
 
 async def resume_schedule(schedule_id: str, *, storage: StorageBackend | str | None = None) -> Schedule:
@@ -60,7 +62,8 @@ async def resume_schedule(schedule_id: str, *, storage: StorageBackend | str | N
     Raises:
         ScheduleNotFoundError: there is no such schedule.
     """
-    return await _change(schedule_id, RESUME, storage)
+    engine, record, _ = await _found(schedule_id, storage)
+    return await _change(engine, record, schedule_id, RESUME, Ask(engine.clock.now()))
 
 
 async def delete_schedule(schedule_id: str, *, storage: StorageBackend | str | None = None) -> None:
@@ -69,7 +72,8 @@ async def delete_schedule(schedule_id: str, *, storage: StorageBackend | str | N
     Raises:
         ScheduleNotFoundError: there is no such schedule.
     """
-    await _change(schedule_id, DELETE, storage)
+    engine, record, _ = await _found(schedule_id, storage)
+    await _change(engine, record, schedule_id, DELETE, Ask(engine.clock.now()))
 
 
 async def trigger_schedule(schedule_id: str, *, storage: StorageBackend | str | None = None) -> str:
@@ -145,11 +149,8 @@ def _anchor_before(anchor: int, plan: Plan, first: int) -> int:
     return anchor - -(-(anchor - first + 1) // interval) * interval
 
 
-async def _change(
-    schedule_id: str, signal: str, storage: StorageBackend | str | None, **asked: Any
-) -> Schedule:
-    engine, record, _ = await _found(schedule_id, storage)
-    await _tell(engine, record, schedule_id, signal, Ask(engine.clock.now(), **asked))
+async def _change(engine: Engine, record: RunRecord, schedule_id: str, signal: str, ask: Ask) -> Schedule:
+    await _tell(engine, record, schedule_id, signal, ask)
     now = await find_schedule(engine, schedule_id)
     if now is None:
         raise not_found(engine, schedule_id)

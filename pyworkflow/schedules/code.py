@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any, cast
+from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from pyworkflow_core.errors import CodecError
 from pyworkflow_core.payloads import (
@@ -29,13 +30,16 @@ from ..definitions import StepDefinition, workflow
 from ..engine.continuing import continue_as_new
 from .plan import (
     BACKFILL,
+    DELETE,
     SCHEDULE,
     TRIGGER,
     UPDATE,
     Ask,
+    Facts,
     Plan,
     asked,
     ended,
+    facts_of,
     first_event_of,
     looked,
     meet,
@@ -47,7 +51,7 @@ from .plan import (
 from .spec import OverlapPolicy, Times
 from .times import Look, look
 
-_TURNS = 100
+_TURNS = 50
 """Turns of one run, before the schedule continues as new: so a log has a few hundred events."""
 
 _STATUS: dict[type[Any], str] = {
@@ -57,17 +61,25 @@ _STATUS: dict[type[Any], str] = {
 }
 
 
-async def _look(times: dict[str, Any], schedule: str, anchor: int, after: int, now: int) -> dict[str, Any]:
+async def _look(
+    workflow: str, times: dict[str, Any], schedule: str, anchor: int, after: int, now: int
+) -> list[dict[str, Any] | None]:
     found = await look(msgspec.convert(times, Times), schedule, anchor, after, now)
-    return cast("dict[str, Any]", msgspec.to_builtins(found))
+    return [msgspec.to_builtins(found), await _know(workflow)]
 
 
-# What it finds depends on the versions of the time zones and of the cron library of the process,
-# so it is a step, and replays go by what was recorded. It fails where a library is missing, and
+async def _know(workflow: str) -> dict[str, Any] | None:
+    facts = facts_of(workflow)
+    return None if facts is None else msgspec.to_builtins(facts)
+
+
+# What it finds depends on the time zones, the cron library and the workflows of the process, so it
+# is a step, and replays go by what was recorded. It fails where a library is missing, and
 # is tried again until a process comes by that has it.
-_LOOK: StepDefinition[..., dict[str, Any]] = StepDefinition(
+_LOOK: StepDefinition[..., list[Any]] = StepDefinition(
     _look, name="pyworkflow.look", max_retries=1_000_000_000, retry_delay="1m"
 )
+_KNOW: StepDefinition[..., Any] = StepDefinition(_know, name="pyworkflow.know")
 
 
 class _Schedule:
@@ -88,6 +100,13 @@ class _Schedule:
     async def run(self) -> None:
         """Go on until the schedule is deleted, or its log has grown."""
         listener = asyncio.create_task(self._listen())
+        try:
+            await self._go_on()
+        finally:
+            # What comes from here on is for the run that continues this one.
+            listener.cancel()
+
+    async def _go_on(self) -> None:
         for run_id in self.state.running:
             self._watch(run_id)
         turns = 0
@@ -99,9 +118,8 @@ class _Schedule:
                 self._noted = self.state
                 ScheduleNote(self.machine, self.state).issue()
             if self.state.status == "deleted":
-                listener.cancel()
                 return
-            if self._signals or self._ends or self._is_due:
+            if self._signals or self._ends or self._is_due_at(self.machine.now):
                 continue
             if turns >= _TURNS or self._updated:
                 # Whoever looks at a schedule reads its plan from the arguments.
@@ -113,30 +131,33 @@ class _Schedule:
             how = self._ends.popleft()
             self.state = ended(self.state, how.run_id, _STATUS[how.__class__], self.machine.now)
         while self._signals:
-            self._take(self._signals.popleft())
-        if self._is_due:
-            await self._fire()
+            await self._take(self._signals.popleft())
+        if self._is_due_at(self.machine.now):
+            await self._fire(self.machine.now)
         while True:
             self.state, due = next_buffered(self.state)
             if due is None:
                 break
             self._start(due, run_id_of(self.plan, "due", due))
 
-    @property
-    def _is_due(self) -> bool:
+    def _is_due_at(self, now: int) -> bool:
         """Whether there is a reason to look at the clock."""
-        state = self.state
-        if state.status != "active":
+        if self.state.status != "active":
             return False
-        return self._unplanned if state.wake_at is None else state.wake_at <= self.machine.now
+        wake = self.state.wake_at
+        return self._unplanned if wake is None else wake <= now
 
-    def _take(self, signal: SignalReceived) -> None:
+    async def _take(self, signal: SignalReceived) -> None:
         try:
             ask = to_ask(self.machine.decode(signal.payload) if len(signal.payload) else None)
         except CodecError:
             ask = None
         if ask is None:
             return  # somebody said something that makes no sense; a schedule must not end by that
+        if signal.signal != DELETE and self._is_due_at(ask.at):
+            await self._fire(min(ask.at, self.machine.now))  # what was due before that
+        if signal.signal in {TRIGGER, BACKFILL} and self.plan.facts is None:
+            self._learn(await _KNOW(self.plan.workflow))
         if signal.signal == TRIGGER:
             self._start(ask.at, run_id_of(self.plan, TRIGGER, signal.signal_id))
         elif signal.signal == BACKFILL:
@@ -152,12 +173,16 @@ class _Schedule:
         if self.state is not before and self.state.next_at is None:
             self._unplanned = True
 
-    async def _fire(self) -> None:
-        """Look at the clock, and do what the due times ask for."""
-        plan, state, now = self.plan, self.state, self.machine.now
+    async def _fire(self, now: int) -> None:
+        """Look at the clock, and do what the due times up to `now` ask for."""
+        state = self.state
         self._unplanned = False
-        times = msgspec.to_builtins(plan.times)
-        found = msgspec.convert(await _LOOK(times, plan.schedule_id, state.anchor, state.after, now), Look)
+        times = msgspec.to_builtins(self.plan.times)
+        seen, known = await _LOOK(
+            self.plan.workflow, times, self.plan.schedule_id, state.anchor, state.after, now
+        )
+        self._learn(known)
+        plan, found = self.plan, msgspec.convert(seen, Look)
         self.state = looked(self.state, found)
         for due in found.due:
             self.state, starts = meet(self.state, plan.overlap, due)
@@ -165,6 +190,10 @@ class _Schedule:
                 self._start(due, run_id_of(plan, "due", due))
         if plan.overlap is OverlapPolicy.CANCEL_OTHER and self.state.buffered:
             self._stop_others()
+
+    def _learn(self, known: Any) -> None:
+        if known is not None:
+            self.plan = replace(self.plan, facts=msgspec.convert(known, Facts))
 
     def _start(self, due: int, run_id: str) -> None:
         machine = self.machine

@@ -22,7 +22,7 @@ from ..definitions import WorkflowDefinition, get_workflow, list_workflows
 from ..engine.engine import Engine, engine_for
 from ..engine.outside import create, end_of_chain
 from ..errors import ScheduleExistsError, StepOutsideWorkflowError
-from .plan import QUEUE, SCHEDULE, Plan, looked
+from .plan import QUEUE, SCHEDULE, Plan, facts_of, looked
 from .reading import Schedule, attributes_of, plan_of, run_id_of_schedule, schedule_of
 from .spec import OverlapPolicy, ScheduleSpec, times_of
 from .times import first_look
@@ -147,23 +147,15 @@ def _plan(
             f"the arguments of schedule {schedule_id!r} take {size} bytes and the storage takes {limit} an "
             "event; store the values elsewhere and pass a reference"
         )
-    plan = Plan(
+    return Plan(
         schedule_id,
         engine.ids.event_id(),
         name,
         encoded,
         times_of(spec),
         "default" if queue is None else validate_id(queue, "queue"),
+        facts=facts_of(name),
         overlap=overlap_of(overlap),
-    )
-    if known is None:
-        return plan
-    return replace(
-        plan,
-        version=known.version,
-        tags=known.tags,
-        max_duration=known.max_duration,
-        max_recoveries=known.max_recovery_attempts,
     )
 
 
@@ -190,5 +182,5 @@ def _first_event(engine: Engine, plan: Plan, generation: int) -> WorkflowStarted
 
 
 def _sketch(plan: Plan) -> Plan:
-    """What makes two schedules the same: all but what was drawn."""
-    return replace(plan, token="", version=None, tags=(), max_duration=None, max_recoveries=0)
+    """What makes two schedules the same: all but what was drawn, and what is known of the workflow."""
+    return replace(plan, token="", facts=None)

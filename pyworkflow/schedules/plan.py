@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from pyworkflow_core.ids import derive_run_id
 from pyworkflow_core.payloads import ScheduleChanged, ScheduledRun, WorkflowStarted
 
+from ..definitions import list_workflows
 from .spec import OverlapPolicy, Times
 from .times import Look
 
@@ -32,6 +33,22 @@ _RECENT = 10
 _MOST_BUFFERED = 1000
 
 
+class Facts(Struct, frozen=True, omit_defaults=True):
+    """What the definition of a workflow says of its runs.
+
+    Attributes:
+        version: the version that new runs start on.
+        tags: labels.
+        max_duration: microseconds after which a run is ended.
+        max_recoveries: times a run is taken up after a crash without progress.
+    """
+
+    version: str | None = None
+    tags: tuple[str, ...] = ()
+    max_duration: int | None = None
+    max_recoveries: int = 3
+
+
 class Plan(Struct, frozen=True, omit_defaults=True):
     """What a schedule starts, and when. Part of the arguments of its run.
 
@@ -42,10 +59,7 @@ class Plan(Struct, frozen=True, omit_defaults=True):
         args: its encoded arguments.
         queue: the queue of its runs.
         priority: of its runs.
-        version: of the definition, as far as it was known at the creation.
-        tags: of the definition.
-        max_duration: of the definition.
-        max_recoveries: of the definition.
+        facts: of the definition, as they were known last; None if they never were.
         times: when it is due.
         overlap: the overlap policy.
     """
@@ -57,10 +71,7 @@ class Plan(Struct, frozen=True, omit_defaults=True):
     times: Times
     queue: str = "default"
     priority: int = 5
-    version: str | None = None
-    tags: tuple[str, ...] = ()
-    max_duration: int | None = None
-    max_recoveries: int = 3
+    facts: Facts | None = None
     overlap: OverlapPolicy = OverlapPolicy.SKIP
 
 
@@ -72,12 +83,22 @@ class Ask(Struct, frozen=True, omit_defaults=True):
         due: due times to start runs for.
         times: new times.
         overlap: a new overlap policy.
+        facts: what is known of the workflow's definition now.
     """
 
     at: int = 0
     due: tuple[int, ...] = ()
     times: Times | None = None
     overlap: OverlapPolicy | None = None
+    facts: Facts | None = None
+
+
+def facts_of(workflow: str) -> Facts | None:
+    """What this process knows of a workflow: of its newest version; None if it does not have it."""
+    known = list_workflows().get(workflow)
+    if known is None:
+        return None
+    return Facts(known.version, known.tags, known.max_duration, known.max_recovery_attempts)
 
 
 def run_id_of(plan: Plan, kind: str, *parts: object) -> str:
@@ -87,19 +108,20 @@ def run_id_of(plan: Plan, kind: str, *parts: object) -> str:
 
 def first_event_of(plan: Plan, parent: str, due: int, now: int) -> WorkflowStarted:
     """The first event of a run that the schedule starts."""
+    facts = plan.facts or Facts()
     return WorkflowStarted(
         plan.workflow,
         Raw(plan.args.encode()),
         queue=plan.queue,
         priority=plan.priority,
         python=f"{sys.version_info.major}.{sys.version_info.minor}",
-        workflow_version=plan.version,
+        workflow_version=facts.version,
         # Its depth is 0: it may have as many levels of children as if it had been started by hand.
         parent=parent,
-        tags=plan.tags,
+        tags=facts.tags,
         attributes={ATTRIBUTE: plan.schedule_id, "scheduled_for": str(due)},
-        deadline=None if plan.max_duration is None else now + plan.max_duration,
-        max_recoveries=plan.max_recoveries,
+        deadline=None if facts.max_duration is None else now + facts.max_duration,
+        max_recoveries=facts.max_recoveries,
     )
 
 
@@ -126,7 +148,7 @@ def asked(plan: Plan, state: ScheduleChanged, signal: str, ask: Ask) -> tuple[Pl
         # What was due in the pause is not made up for.
         return plan, replace(nothing_next, status="active", paused_at=None, after=at)
     if signal == UPDATE:
-        plan = replace(plan, overlap=ask.overlap or plan.overlap)
+        plan = replace(plan, overlap=ask.overlap or plan.overlap, facts=ask.facts or plan.facts)
         if ask.times is None:
             return plan, replace(state, updated_at=at)
         return replace(plan, times=ask.times), replace(nothing_next, after=at, anchor=at)

@@ -8,7 +8,7 @@ something stands there that only the code can have brought about.
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..payloads import (
     ChildWorkflowReleased,
@@ -16,7 +16,7 @@ from ..payloads import (
     HookCreated,
     HookDisposed,
     PatchApplied,
-    Payload,
+    ScheduleChanged,
     SignalSent,
     SleepCancelled,
     SleepStarted,
@@ -34,11 +34,12 @@ from ..payloads import (
 if TYPE_CHECKING:
     from .machine import Machine
 
-_BY_CODE: set[type[Payload]] = {
+_BY_CODE: set[type[Any]] = {
     ChildWorkflowReleased,
     ChildWorkflowStarted,
     HookCreated,
     HookDisposed,
+    ScheduleChanged,
     SignalSent,
     SleepCancelled,
     SleepStarted,
@@ -52,6 +53,8 @@ _BY_CODE: set[type[Payload]] = {
     WorkflowFailed,
 }
 """What is in a log because the code asked for it; `patch_applied` aside, which is looked for by name."""
+
+_BY_STEPS_TOO: set[type[Any]] = {ChildWorkflowStarted, HookCreated}
 
 
 class Past:
@@ -80,7 +83,7 @@ class Past:
             payload = envelope.data
             if payload.__class__ in _BY_CODE:
                 again = payload.__class__ is StepStarted and payload.attempt > 1
-                by_step = payload.__class__ is ChildWorkflowStarted and payload.step
+                by_step = payload.__class__ in _BY_STEPS_TOO and payload.step
                 if not again and not by_step:
                     self._done.append(index)
             elif payload.__class__ is PatchApplied:

@@ -33,6 +33,7 @@ from pyworkflow_core.payloads import (
     StepStarted,
     WorkflowStarted,
 )
+from pyworkflow_core.payloads.schedules import ScheduledRun
 
 AT = 1_763_820_000_123_456
 
@@ -46,6 +47,8 @@ def sample(cls: type[Payload]) -> Payload:
         str | None: "text",
         int | None: 9,
         tuple[str, ...]: ("a", "b"),
+        tuple[int, ...]: (1, 2),
+        tuple[ScheduledRun, ...]: (ScheduledRun("run_1", 3), ScheduledRun("run_2", 4, "failed")),
         dict[str, str]: {"tenant": "acme"},
         bool: True,
         WorkflowStarted: WorkflowStarted("flow", Raw(b"[[1],{}]")),

@@ -14,12 +14,15 @@ import pytest
 from pyworkflow import (
     ConfigurationError,
     InMemoryStorageBackend,
+    ScheduleSpec,
     Worker,
     WorkflowNotRegisteredError,
     continue_as_new,
+    create_schedule,
     get_workflow_chain,
     get_workflow_run,
     hook,
+    list_workflow_runs,
     resume,
     resume_hook,
     start,
@@ -204,6 +207,25 @@ def test_a_child_is_of_the_version_that_is_given() -> None:
         storage = InMemoryStorageBackend()
         handle = await resume(await start(parent, storage=storage), storage=storage)
         assert (await log_of(storage, handle.run_id))[0].data.workflow_version == "1"
+
+    asyncio.run(main())
+
+
+def test_a_schedule_starts_the_newest_version_there_is_when_it_fires() -> None:
+    define("1")
+
+    async def main() -> None:
+        storage, clock = InMemoryStorageBackend(), VirtualClock(auto=True)
+        engine = make_engine(storage, clock)
+        await create_schedule(NAME, ScheduleSpec(interval="1h"), schedule_id="s", storage=storage)
+        _workflows.pop(NAME)
+        define("2")
+        clock.move_to(clock.now() + 3_700_000_000)
+        while await take_up_due(engine):
+            pass
+        (run,) = await list_workflow_runs(workflow_name=NAME, storage=storage)
+        assert (await log_of(storage, run.run_id))[0].data.workflow_version == "2"
+        assert run.status == "suspended"
 
     asyncio.run(main())
 

@@ -12,7 +12,9 @@ from pyworkflow import (
     HookAlreadyReceivedError,
     HookExpiredError,
     HookNotFoundError,
+    continue_as_new,
     delete_step_checkpoint,
+    get_workflow_chain,
     heartbeat,
     hook,
     list_hooks,
@@ -52,6 +54,24 @@ async def answer(storage: StorageBackend, run_id: str) -> None:
         for one in hooks.values():
             with contextlib.suppress(HookNotFoundError, HookAlreadyReceivedError, HookExpiredError):
                 await resume_hook(one.token, "yes", storage=storage)
+
+
+@workflow(name="inside.token_in_a_chain", max_recovery_attempts=CRASHES)
+async def token_in_a_chain(left: int = 1, token: str | None = None) -> Any:
+    token = token or await choose()
+    waiting = asyncio.ensure_future(hook("paid", token=token))
+    await asyncio.sleep(1)
+    if left:
+        continue_as_new(left - 1, token)
+    return await waiting
+
+
+async def answer_the_last(storage: StorageBackend, run_id: str) -> None:
+    chain = await get_workflow_chain(run_id, storage)
+    if len(chain) == 2:
+        for one in await list_hooks(chain[-1].run_id, storage=storage):
+            with contextlib.suppress(HookNotFoundError, HookAlreadyReceivedError, HookExpiredError):
+                await resume_hook(one.token, "paid", storage=storage)
 
 
 @step(name="inside.counting", max_retries=2, retry_delay=2)
@@ -111,6 +131,7 @@ PROGRAMS = (
         outcome=("completed", ["yes", "HookTokenInUseError", "yes", "yes"]),
         act=answer,
     ),
+    Program("token-in-a-chain", token_in_a_chain, outcome=("completed", "paid"), act=answer_the_last),
     Program(
         "progress",
         progress,
