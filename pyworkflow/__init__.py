@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from .engine.deleting import delete_workflow_run
     from .engine.external import ResumeResult, cancel_workflow, resume_hook
     from .engine.retrying import RetriedRun, retry_workflow
+    from .engine.transient import TransientRun
     from .errors import (
         ChildWorkflowError,
         ChildWorkflowFailedError,
@@ -229,6 +230,7 @@ __all__ = [
     "StreamFailedError",
     "StreamNotFoundError",
     "StreamWorkflowResult",
+    "TransientRun",
     "TypedHook",
     "UnserializableValueError",
     "Worker",
@@ -393,6 +395,7 @@ _HOMES = {
     ".engine.deleting": "delete_workflow_run",
     ".engine.external": "ResumeResult cancel_workflow resume_hook",
     ".engine.retrying": "RetriedRun retry_workflow",
+    ".engine.transient": "TransientRun",
     ".errors": (
         "ChildWorkflowError ChildWorkflowFailedError CompensationError DeduplicationError "
         "DeleteRefusedError DiscoveryError FatalError HistoryLimitError HookAlreadyReceivedError "

@@ -280,6 +280,9 @@ class Drive(DrivenRun):
             await self._rebuild()
 
     async def _suspend(self, wake: int | None, at: int) -> bool:
+        if self.engine.transient:
+            await self._workshop.pause(wake)
+            return False
         waiting = tuple(word[:120] for word in self._machine.waiting()[:10])
         return await self._send([WorkflowSuspended(wake, waiting)], at, release=True)
 
