@@ -42,6 +42,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from pyworkflow_core.errors import ConfigurationError, WorkflowError
 
@@ -261,7 +262,7 @@ class StreamFailedError(WorkflowError):
             comes from a log.
     """
 
-    def __init__(self, message: str, result: object = None) -> None:
+    def __init__(self, message: str, result: Any = None) -> None:
         super().__init__(message)
         self.result = result
 

@@ -94,6 +94,8 @@ class StreamStepDefinition:
         self.stream = validate_id(stream, "stream")
         self.name = validate_id(func.__name__ if name is None else name, "name of a stream step")
         what = f"stream step {self.name!r}"
+        if "/" in self.name:  # or the names of two workflows could be the same
+            raise ConfigurationError(f"{what}: the name of a stream step has no '/'")
         if isinstance(signals, str) or not signals:
             raise ConfigurationError(f"{what}: signals is a list of types, or a mapping of types to schemas")
         try:

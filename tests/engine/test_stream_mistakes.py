@@ -156,6 +156,7 @@ def test_a_type_that_no_step_takes_is_warned_of(caplog: pytest.LogCaptureFixture
         (stream_step("s", ["pyworkflow.x"]), "reserved"),
         (stream_step("s", ["x"], on_failure="stop"), "on_failure is 'fail', 'skip'"),
         (stream_step("s", ["x"], max_retries=-1), "max_retries must be 0 or more"),
+        (stream_step("s", ["x"], name="a/b"), "has no '/'"),
         (lambda f: stream_step("s", ["x"])(len), "decorates an async function"),
         (lambda f: stream_workflow("s")(len), "decorates an async function"),
     ],
