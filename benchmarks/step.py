@@ -1,6 +1,6 @@
 """What a step costs, end to end (bars 2, 3, 5): `python benchmarks/step.py [--steps N] [--json FILE]`.
 
-A workflow of N small steps, one after the other, on the memory store (no I/O) and on the file
+A workflow of N small steps, one after the other, without a log, on the memory store and on the file
 store beside a bare write and fdatasync of as many bytes; then 200 runs of 10 steps at once.
 """
 
@@ -35,18 +35,20 @@ async def charges(steps: int) -> int:
     return steps
 
 
-async def in_sequence(storage: StorageBackend, steps: int) -> tuple[float, float]:
+async def in_sequence(storage: StorageBackend, steps: int, *, durable: bool = True) -> tuple[float, float]:
     """Microseconds a step, and what the last hundred cost over the first."""
     MARKS.clear()
-    await start(charges, steps, storage=storage)
+    await start(charges, steps, storage=storage, durable=durable)
     gaps = [b - a for a, b in pairwise(MARKS)]
     return statistics.median(gaps) * 1e6, frame.growth(gaps)
 
 
-async def at_once(storage: StorageBackend, runs: int = RUNS, steps: int = EACH) -> float:
+async def at_once(
+    storage: StorageBackend, runs: int = RUNS, steps: int = EACH, *, durable: bool = True
+) -> float:
     """Steps a second of many runs together."""
     began = time.perf_counter()
-    await asyncio.gather(*[start(charges, steps, storage=storage) for _ in range(runs)])
+    await asyncio.gather(*[start(charges, steps, storage=storage, durable=durable) for _ in range(runs)])
     return runs * steps / (time.perf_counter() - began)
 
 
@@ -61,6 +63,15 @@ def write_and_sync(folder: str, size: int = 300, times: int = 200) -> float:
         taken.append(time.perf_counter() - began)
     os.close(fd)
     return statistics.median(taken) * 1e6
+
+
+async def transient(steps: int) -> None:
+    await in_sequence(InMemoryStorageBackend(), 200, durable=False)
+    taken = [await in_sequence(InMemoryStorageBackend(), steps, durable=False) for _ in range(ROUNDS)]
+    frame.show("sequential step", [us for us, _ in taken], "µs", store="no log", durable=NOT_DURABLE,
+               steps=steps)  # fmt: skip
+    rates = [await at_once(InMemoryStorageBackend(), durable=False) for _ in range(ROUNDS)]
+    frame.show(f"{RUNS} runs of {EACH} steps", rates, "steps/s", store="no log", durable=NOT_DURABLE)
 
 
 async def memory(steps: int) -> None:
@@ -96,6 +107,7 @@ def main() -> None:
     options = frame.parser(__doc__)
     options.add_argument("--steps", type=int, default=1000, help="of the long run")
     with frame.kept(options) as given:
+        asyncio.run(transient(given.steps))
         asyncio.run(memory(given.steps))
         asyncio.run(file(given.steps))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from importlib import import_module
 from types import MappingProxyType
-from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
 from pyworkflow_core.codec import Reach, reach_of_function
 from pyworkflow_core.errors import ConfigurationError, UnserializableValueError
@@ -16,11 +17,23 @@ from pyworkflow_core.replay import Call, StepCall, current_machine
 from .durations import Duration, to_duration
 from .errors import StepNotAwaitedError, StepOutsideWorkflowError, WorkflowNotRegisteredError
 from .retry import RetryDelay, RetryPolicy, retry_policy
+from .versions import missing_version, newest, version_text
+
+if TYPE_CHECKING:
+    from .context import StepContext
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_workflows: dict[str, WorkflowDefinition[Any, Any]] = {}
+_workflows: dict[str, dict[str | None, WorkflowDefinition[Any, Any]]] = {}
+SYSTEM = "pyworkflow."
+"""Names of the engine's own workflows begin with this; listings leave their runs out."""
+_SYSTEM_HOMES = {
+    "pyworkflow.schedule": "pyworkflow.schedules.code",
+    "pyworkflow.stream": "pyworkflow.streams.hub",
+    "pyworkflow.stream_run": "pyworkflow.streams.running",
+}
+"""The module that defines each; every process can drive them."""
 
 
 class StepDefinition(Generic[P, R]):
@@ -32,6 +45,7 @@ class StepDefinition(Generic[P, R]):
         policy: when it is tried again.
         uses_default_retries: whether `configure(default_retries=…)` says how often.
         timeout: microseconds that one attempt may take; None for no limit.
+        heartbeat_timeout: microseconds that may pass between heartbeats; None for any number.
         metadata: labels of the application.
         reach: the types that its annotations name.
     """
@@ -44,6 +58,7 @@ class StepDefinition(Generic[P, R]):
         max_retries: int | None = None,
         retry_delay: RetryDelay = "exponential",
         timeout: Duration | None = None,
+        heartbeat_timeout: Duration | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         _check_function(func, "step")
@@ -53,6 +68,11 @@ class StepDefinition(Generic[P, R]):
         self.policy: RetryPolicy = retry_policy(3 if max_retries is None else max_retries, retry_delay, what)
         self.uses_default_retries = max_retries is None
         self.timeout = None if timeout is None else _duration(timeout, f"{what}: timeout")
+        self.heartbeat_timeout = (
+            None if heartbeat_timeout is None else _duration(heartbeat_timeout, f"{what}: heartbeat_timeout")
+        )
+        if self.heartbeat_timeout == 0:
+            raise ConfigurationError(f"{what}: heartbeat_timeout must be more than nothing")
         self.metadata: Mapping[str, Any] = MappingProxyType(dict(metadata or {}))
         self.is_async = inspect.iscoroutinefunction(func)
         self._reach: Reach | None = None
@@ -116,10 +136,12 @@ class WorkflowDefinition(Generic[P, R]):
     Attributes:
         func: the plain function.
         name: the name in the log.
-        version: version of the definition, recorded with each run.
+        version: version of the definition; runs keep the one that they started on.
         max_duration: microseconds after which a run is ended; None for no limit.
         tags: labels, recorded with each run.
         max_recovery_attempts: times a run is taken up after a crash without progress.
+        retention: microseconds for which its runs are kept after their end; None for ever.
+        context_class: the class of its step context; None for any.
         reach: the types that its annotations name.
     """
 
@@ -133,7 +155,9 @@ class WorkflowDefinition(Generic[P, R]):
         tags: list[str] | tuple[str, ...] | None = None,
         recover_on_worker_loss: bool = True,
         max_recovery_attempts: int = 3,
-        version: str | None = None,
+        context_class: type[StepContext] | None = None,
+        version: str | int | None = None,
+        retention: Duration | None = None,
     ) -> None:
         _check_function(func, "workflow")
         if not inspect.iscoroutinefunction(func):
@@ -144,8 +168,14 @@ class WorkflowDefinition(Generic[P, R]):
         self.name = validate_id(name if name is not None else func.__name__, "workflow name")
         what = f"workflow {self.name!r}"
         self.durable = durable
-        self.version = version
+        self.version = version_text(version, what)
+        self.context_class = context_class
+        if context_class is not None:
+            from .context import check_context_class
+
+            check_context_class(context_class, what)
         self.max_duration = None if max_duration is None else _duration(max_duration, f"{what}: max_duration")
+        self.retention = None if retention is None else _duration(retention, f"{what}: retention")
         self.tags = _tags(tags, what)
         if max_recovery_attempts < 0:
             raise ConfigurationError(f"{what}: max_recovery_attempts must be 0 or more")
@@ -206,6 +236,7 @@ def step(
     max_retries: int | None = None,
     retry_delay: RetryDelay = "exponential",
     timeout: Duration | None = None,
+    heartbeat_timeout: Duration | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> _StepDecorator: ...
 def step(func: Any = None, /, **options: Any) -> Any:
@@ -218,7 +249,7 @@ def step(func: Any = None, /, **options: Any) -> Any:
         func: the function.
         **options: as the decorator's: `name` (default: the function's), `max_retries`
             (default 3), `retry_delay` (``"exponential"``, ``"fixed"``, a duration, a list),
-            `timeout` of one attempt, `metadata`.
+            `timeout` of one attempt, `heartbeat_timeout` between two heartbeats of one, `metadata`.
 
     Raises:
         ConfigurationError: an option is wrong.
@@ -248,7 +279,9 @@ def workflow(
     tags: list[str] | tuple[str, ...] | None = None,
     recover_on_worker_loss: bool = True,
     max_recovery_attempts: int = 3,
-    version: str | None = None,
+    context_class: type[StepContext] | None = None,
+    version: str | int | None = None,
+    retention: Duration | None = None,
 ) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], WorkflowDefinition[P, R]]: ...
 def workflow(func: Any = None, /, **options: Any) -> Any:
     """Make an async function a workflow, with or without parentheses.
@@ -257,7 +290,8 @@ def workflow(func: Any = None, /, **options: Any) -> Any:
         func: the function.
         **options: `name` (default: the function's), `max_duration`, `tags`,
             `recover_on_worker_loss` (default true), `max_recovery_attempts` (default 3),
-            `version`, `durable`.
+            `version` (runs keep the one that they started on), `context_class` (a class derived
+            from `StepContext`), `durable`, `retention` after which workers delete ended runs.
 
     Raises:
         ConfigurationError: an option is wrong, or the name belongs to another function.
@@ -268,35 +302,60 @@ def workflow(func: Any = None, /, **options: Any) -> Any:
 
 
 def get_workflow(name: str) -> WorkflowDefinition[Any, Any]:
-    """The workflow registered under `name`.
+    """The newest version of the workflow registered under `name`.
 
     Raises:
         WorkflowNotRegisteredError: this process has not imported it.
     """
-    found = _workflows.get(name)
-    if found is None:
-        have = ", ".join(sorted(_workflows)[:20]) or "none"
+    if name in _SYSTEM_HOMES:
+        import_module(_SYSTEM_HOMES[name])
+    versions = _workflows.get(name)
+    if not versions:
+        have = ", ".join(sorted(name for name in _workflows if not name.startswith(SYSTEM))[:20]) or "none"
         raise WorkflowNotRegisteredError(
             f"workflow {name!r} is not defined in this process; import the module that defines it. "
             f"Defined here: {have}."
         )
+    return versions[newest(versions)]
+
+
+def get_workflow_version(name: str, version: str | None) -> WorkflowDefinition[Any, Any]:
+    """The workflow's definition for runs that started on this version.
+
+    Raises:
+        WorkflowNotRegisteredError: this process does not have the workflow, or this version of it.
+    """
+    versions = _workflows.get(name)
+    found = get_workflow(name) if versions is None else versions.get(version)
+    if found is None:
+        raise missing_version(name, version, versions or {})
     return found
 
 
+def find_workflow(name: str, version: str | None) -> WorkflowDefinition[Any, Any] | None:
+    """This version of the workflow, or if it is not there the newest; None if there is none at all."""
+    versions = _workflows.get(name, {})
+    return versions.get(version) or (versions[newest(versions)] if versions else None)
+
+
 def list_workflows() -> Mapping[str, WorkflowDefinition[Any, Any]]:
-    """Every workflow defined in this process, by name."""
-    return MappingProxyType(dict(_workflows))
+    """Every workflow defined in this process, by name; of several versions the newest."""
+    return MappingProxyType({name: versions[newest(versions)] for name, versions in _workflows.items()})
 
 
 def _register(definition: WorkflowDefinition[Any, Any]) -> WorkflowDefinition[Any, Any]:
     """Keep the workflow under its name, by which a log finds its code again."""
-    old = _workflows.get(definition.name)
+    if definition.name.startswith(SYSTEM) and not definition.func.__module__.startswith(SYSTEM):
+        raise ConfigurationError(f"the name {definition.name!r} is pyworkflow's own; choose another")
+    versions = _workflows.setdefault(definition.name, {})
+    old = versions.get(definition.version)
     if old is not None and not _same_function(old.func, definition.func):
         raise ConfigurationError(
             f"workflow {definition.name!r} is defined twice: {_place(old.func)} and "
-            f"{_place(definition.func)}. Give one of them another name: @workflow(name=…)."
+            f"{_place(definition.func)}. Give one of them another name, @workflow(name=…), or another "
+            "version, @workflow(version=…)."
         )
-    _workflows[definition.name] = definition
+    versions[definition.version] = definition
     return definition
 
 

@@ -15,8 +15,9 @@ from pyworkflow_core.ids import validate_id
 from pyworkflow_core.replay import HookCall, Machine, Shield, SleepCall, current_machine
 
 from .durations import Duration, to_duration
-from .errors import HookExpiredError, StepOutsideWorkflowError
-from .schemas import Schema, schema_name, to_schema
+from .engine.tokens import check_own_token
+from .errors import HookExpiredError, HookTokenInUseError, StepOutsideWorkflowError
+from .schemas import Schema, remember_schema, schema_name, to_schema
 
 T = TypeVar("T")
 
@@ -53,6 +54,7 @@ def hook(
     on_created: OnCreated | None = None,
     payload_schema: Schema[Any] | None = None,
     on_received: OnReceived | None = None,
+    token: str | None = None,
 ) -> Coroutine[Any, Any, Any]:
     """Wait for an answer from outside, which `resume_hook` gives.
 
@@ -65,14 +67,20 @@ def hook(
             answer must fit.
         on_received: called in the workflow with the answer; what it returns, unless None,
             takes the answer's place.
+        token: a token of your own, at most 64 bytes, such as an order's number; one that nobody
+            can guess is drawn unless given.
+
+    Raises:
+        HookExpiredError: no answer came in time (from the await).
+        HookTokenInUseError: another open hook has the token (from the await).
+        ValueError: the token or the timeout is none.
     """
-    machine = _machine("hook()", "nothing")
+    machine = _machine("hook()", "step_hook(…), inside a step")
     frame = sys._getframe(1)
+    site = (frame.f_code, frame.f_lasti)
     return cast(
         "Coroutine[Any, Any, Any]",
-        _hook_call(
-            machine, name, timeout, on_created, payload_schema, on_received, (frame.f_code, frame.f_lasti)
-        ),
+        _hook_call(machine, name, timeout, on_created, payload_schema, on_received, token, site),
     )
 
 
@@ -89,14 +97,15 @@ class TypedHook(Generic[T]):
         timeout: Duration | None = None,
         on_created: OnCreated | None = None,
         on_received: OnReceived | None = None,
+        token: str | None = None,
     ) -> Coroutine[Any, Any, T]:
         """Wait for the answer, as `hook` does."""
-        machine = _machine(f"hook {self.name!r}", "nothing")
+        machine = _machine(f"hook {self.name!r}", "step_hook(…), inside a step")
         frame = sys._getframe(1)
         site = (frame.f_code, frame.f_lasti)
         return cast(
             "Coroutine[Any, Any, T]",
-            _hook_call(machine, self.name, timeout, on_created, self.schema, on_received, site),
+            _hook_call(machine, self.name, timeout, on_created, self.schema, on_received, token, site),
         )
 
     def __repr__(self) -> str:
@@ -139,6 +148,7 @@ def _hook_call(
     on_created: OnCreated | None,
     schema: Schema[Any] | None,
     on_received: OnReceived | None,
+    token: str | None,
     site: Any,
 ) -> HookCall:
     if on_received is not None and inspect.iscoroutinefunction(on_received):
@@ -147,7 +157,7 @@ def _hook_call(
         )
 
     def revive(payload: Any) -> Any:
-        value = payload if schema is None else to_schema(payload, schema)
+        value = payload if schema is None else fit(payload, schema, name)
         if on_received is not None:
             changed = on_received(value)
             return value if changed is None else changed
@@ -158,13 +168,31 @@ def _hook_call(
         machine,
         validate_id(name, "hook name"),
         timeout=None if timeout is None else to_duration(timeout, "timeout"),
-        schema="" if schema is None else schema_name(schema),
+        schema="" if schema is None else remember_schema(schema),
         reach=reach,
         revive=revive,
         on_created=on_created,
         on_expired=HookExpiredError,
+        on_refused=HookTokenInUseError,
+        token="" if token is None else check_own_token(token),
         site=site,
     )
+
+
+def fit(payload: Any, schema: Any, name: str) -> Any:
+    """The recorded answer of a hook as an instance of `schema`.
+
+    Raises:
+        ValueError: it does not fit.
+    """
+    try:
+        return to_schema(payload, schema)
+    except ValueError as error:
+        error.add_note(
+            f"hook {name!r}: this answer is in the log, since whoever gave it did not know the hook's type. "
+            "Let that process import the module of the workflow, and it is refused there."
+        )
+        raise
 
 
 def _machine(what: str, instead: str) -> Machine:

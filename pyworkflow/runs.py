@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
 
+from pyworkflow_core.carried import CarriedContext
 from pyworkflow_core.codec import Opaque, RecordedError
 from pyworkflow_core.errors import CodecError
-from pyworkflow_core.events import Event, decode_body, from_micros, to_micros
+from pyworkflow_core.events import Event, decode_body, from_micros
 from pyworkflow_core.ids import derive_run_id, validate_id
-from pyworkflow_core.payloads import WorkflowCompleted, WorkflowFailed, WorkflowInterrupted, WorkflowStarted
+from pyworkflow_core.payloads import (
+    StepContextSet,
+    WorkflowCompleted,
+    WorkflowFailed,
+    WorkflowInterrupted,
+    WorkflowStarted,
+)
 from pyworkflow_core.record import RunRecord, RunStatus
-from pyworkflow_core.storage import RunQuery, StorageBackend
+from pyworkflow_core.storage import StorageBackend
 
 from .config import get_storage
-from .definitions import list_workflows
+from .context import values_of
+from .definitions import find_workflow
 from .engine.engine import Engine, engine_for
 from .engine.results import last_payload
+from .engine.transient import plain_id, why_not_found
 from .errors import WorkflowNotFoundError
+from .filters import Statuses, find_all, run_query
+from .queries import payload_at, state_of
 
 
 class WorkflowRun(Struct, frozen=True, kw_only=True):
@@ -39,7 +50,8 @@ class WorkflowRun(Struct, frozen=True, kw_only=True):
         completed_at: when it ended; None if it has not.
         updated_at: when its last event happened.
         wake_at: when it is due; None if it waits for somebody, or has ended.
-        context: values of the step context.
+        context: values of the step context, by the names of their fields.
+        state: what the workflow published last; None if it has published nothing.
         parent_run_id: the run that started it.
         nesting_depth: 0 for a run without a parent.
         continued_from_run_id: the run that it continues.
@@ -62,6 +74,7 @@ class WorkflowRun(Struct, frozen=True, kw_only=True):
     updated_at: datetime
     wake_at: datetime | None = None
     context: Mapping[str, Any] = {}
+    state: Any = None
     parent_run_id: str | None = None
     nesting_depth: int = 0
     continued_from_run_id: str | None = None
@@ -76,7 +89,7 @@ class WorkflowRun(Struct, frozen=True, kw_only=True):
 async def get_workflow_run(run_id: str, storage: StorageBackend | str | None = None) -> WorkflowRun | None:
     """The run, or None if there is no such run."""
     engine = engine_for(get_storage(storage))
-    record = await engine.storage.get(run_id)
+    record = await engine.storage.get(plain_id(run_id))
     return None if record is None or not record.workflow else await _view(engine, record)
 
 
@@ -93,9 +106,11 @@ async def get_workflow_events(run_id: str, storage: StorageBackend | str | None 
     Raises:
         WorkflowNotFoundError: there is no such run.
     """
-    events = await get_storage(storage).read(run_id)
+    events = await get_storage(storage).read(plain_id(run_id))
     if not events:
-        raise WorkflowNotFoundError(f"there is no run {run_id!r} in {get_storage(storage)!r}")
+        raise WorkflowNotFoundError(
+            f"there is no run {run_id!r} in {get_storage(storage)!r}{why_not_found(run_id)}"
+        )
     return events
 
 
@@ -108,9 +123,11 @@ async def get_workflow_chain(run_id: str, storage: StorageBackend | str | None =
         WorkflowNotFoundError: there is no such run.
     """
     engine = engine_for(get_storage(storage))
-    record = await engine.storage.get(run_id)
+    record = await engine.storage.get(plain_id(run_id))
     if record is None or not record.workflow:
-        raise WorkflowNotFoundError(f"there is no run {run_id!r} in {engine.storage!r}")
+        raise WorkflowNotFoundError(
+            f"there is no run {run_id!r} in {engine.storage!r}{why_not_found(run_id)}"
+        )
     chain = [record]
     while (before := chain[0].detail.continued_from) is not None:
         found = await engine.storage.get(before)
@@ -127,60 +144,37 @@ async def get_workflow_chain(run_id: str, storage: StorageBackend | str | None =
 
 async def list_workflow_runs(
     *,
-    status: RunStatus | str | Iterable[RunStatus | str] | None = None,
+    status: Statuses = None,
     workflow_name: str | None = None,
     queue: str | None = None,
     parent_run_id: str | None = None,
     created_from: datetime | None = None,
     created_before: datetime | None = None,
+    attributes: Mapping[str, str] | None = None,
     limit: int = 100,
+    include_system: bool = False,
     storage: StorageBackend | str | None = None,
 ) -> list[WorkflowRun]:
     """The newest runs that match every filter given.
+
+    Runs that the engine keeps for itself, such as those of schedules and streams, are among them if
+    `include_system` is set, or `workflow_name` or `parent_run_id` asks for them.
 
     Raises:
         ValueError: a status that does not exist.
     """
     engine = engine_for(get_storage(storage))
-    query = RunQuery(
-        status=statuses(status),
-        workflow=workflow_name,
+    query = run_query(
+        status=status,
+        workflow_name=workflow_name,
         queue=queue,
-        parent=parent_run_id,
-        created_from=None if created_from is None else to_micros(created_from),
-        created_before=None if created_before is None else to_micros(created_before),
+        parent_run_id=parent_run_id,
+        created_from=created_from,
+        created_before=created_before,
+        attributes=attributes,
     )
-    records = [record async for record in find_all(engine.storage, query, limit)]
+    records = [record async for record in find_all(engine.storage, query, limit, system=include_system)]
     return list(await asyncio.gather(*(_view(engine, record) for record in records)))
-
-
-async def find_all(storage: StorageBackend, query: RunQuery, limit: int) -> Any:
-    """Yield up to `limit` records of workflow runs, newest first, page by page."""
-    cursor: str | None = None
-    while limit > 0:
-        page = await storage.find(query, cursor=cursor, limit=min(limit, 500))
-        for record in page.records:
-            if record.workflow and limit > 0:
-                limit -= 1
-                yield record
-        cursor = page.cursor
-        if cursor is None:
-            return
-
-
-def statuses(status: RunStatus | str | Iterable[RunStatus | str] | None) -> frozenset[RunStatus] | None:
-    """One status, several, or None for any.
-
-    Raises:
-        ValueError: a text that is no status; the message lists those there are.
-    """
-    if status is None:
-        return None
-    many = [status] if isinstance(status, str) else list(status)
-    try:
-        return frozenset(RunStatus(one) for one in many)
-    except ValueError as error:
-        raise ValueError(f"{error}; a status is one of {', '.join(RunStatus)}") from None
 
 
 async def _view(engine: Engine, record: RunRecord) -> WorkflowRun:
@@ -197,6 +191,8 @@ async def _view(engine: Engine, record: RunRecord) -> WorkflowRun:
         completed_at=_moment(detail.ended_at),
         updated_at=from_micros(record.updated_at),
         wake_at=_moment(record.wake_at),
+        context=await _context(engine, record),
+        state=await state_of(engine, record),
         parent_run_id=record.parent,
         nesting_depth=detail.depth,
         continued_from_run_id=detail.continued_from,
@@ -209,11 +205,25 @@ async def _view(engine: Engine, record: RunRecord) -> WorkflowRun:
     )
 
 
+async def _context(engine: Engine, record: RunRecord) -> Mapping[str, Any]:
+    """Values of the step context; empty if none was set."""
+    at = record.detail.context_at
+    payload = None if at is None else await payload_at(engine, record.run_id, at)
+    if isinstance(payload, StepContextSet):
+        kept = CarriedContext(payload.context, payload.value)
+    elif isinstance(payload, WorkflowStarted) and payload.carried is not None and payload.carried.context:
+        kept = payload.carried.context
+    else:
+        return {}
+    definition = find_workflow(record.workflow, record.detail.workflow_version)
+    return values_of(engine.codec, kept, None if definition is None else definition.context_class)
+
+
 async def _ending(engine: Engine, record: RunRecord) -> tuple[Any, str | None]:
     """Result and error text. A value of a type that is not known here comes as `Opaque`."""
     payload = await last_payload(engine, record)
     if isinstance(payload, WorkflowCompleted):
-        definition = list_workflows().get(record.workflow)
+        definition = find_workflow(record.workflow, record.detail.workflow_version)
         if definition is not None:
             # One old result that today's types no longer fit must not break a whole listing.
             with contextlib.suppress(CodecError):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import enum
+from collections.abc import Mapping
+from types import ModuleType
 from typing import Any, TypeVar
 
 import msgspec
@@ -32,3 +36,47 @@ def schema_name(schema: Any) -> str:
     if isinstance(schema, type):
         return f"{schema.__module__}.{schema.__qualname__}"
     return str(schema)
+
+
+_inline: dict[str, Any] = {}
+_PLAIN = {
+    f"builtins.{kind.__name__}": kind for kind in (bool, int, float, str, bytes, list, dict, tuple, set)
+}
+
+
+def remember_schema(schema: Any) -> str:
+    """Keep a type that code gave to a hook, for those who answer it in this process; its name."""
+    name = schema_name(schema)
+    _inline[name] = schema
+    return name
+
+
+def find_schema(name: str, names: Mapping[str, Any]) -> Any:
+    """The type that a hook was given under this name, if this process knows it; otherwise None.
+
+    Nothing is imported. It is one that code of this process gave to a hook, a plain type, or one
+    that the workflow's module has among its names.
+
+    Args:
+        name: as the log has it.
+        names: the global names of the workflow's module.
+    """
+    found = _inline.get(name, _PLAIN.get(name))
+    if found is not None:
+        return found
+    last = name.rpartition(".")[2]
+    for value in names.values():
+        known = getattr(value, last, None) if isinstance(value, ModuleType) else value
+        if isinstance(known, type) and schema_name(known) == name and _holds_data(known):
+            return known
+    return None
+
+
+def _holds_data(kind: type) -> bool:
+    """Whether a type is made for data, so that a name in a log cannot lead to any other class."""
+    marks = ("model_validate", "__total__", "_fields")  # pydantic, TypedDict, NamedTuple
+    return (
+        dataclasses.is_dataclass(kind)
+        or issubclass(kind, (msgspec.Struct, enum.Enum))
+        or any(hasattr(kind, mark) for mark in marks)
+    )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from msgspec import Raw, Struct
 
 NO_RAW = Raw(b"")
+OWN_TOKEN = "="
+"""Stands in a log before a hook's token that the code chose itself; others are hexadecimal."""
 
 
 class CarriedHook(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -61,6 +63,18 @@ class CarriedSignal(Struct, frozen=True, gc=False, omit_defaults=True):
     sender: str = ""
 
 
+class CarriedContext(Struct, frozen=True, gc=False, omit_defaults=True):
+    """The step context that a run had when it continued as new.
+
+    Attributes:
+        context: module and name of its class, for people.
+        value: the encoded fields, as a mapping.
+    """
+
+    context: str
+    value: Raw = NO_RAW
+
+
 class Carried(Struct, frozen=True, gc=False, omit_defaults=True):
     """What a run takes over from the one that it continues.
 
@@ -70,6 +84,7 @@ class Carried(Struct, frozen=True, gc=False, omit_defaults=True):
         cancel: a cancellation request that had not been delivered: its reason and its source.
         signals: what the run was told and its code had not taken.
         known: digests of the ids of the last signals, so that none is taken twice.
+        context: the step context.
     """
 
     hooks: tuple[CarriedHook, ...] = ()
@@ -77,3 +92,4 @@ class Carried(Struct, frozen=True, gc=False, omit_defaults=True):
     cancel: tuple[str | None, str] | None = None
     signals: tuple[CarriedSignal, ...] = ()
     known: tuple[str, ...] = ()
+    context: CarriedContext | None = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from .errors import InvalidCursor, LimitExceeded, StorageError, UnserializableValueError
-from .ids import validate_id
+from .ids import is_plain, validate_id
 from .record import GROWTH_BYTES, MAX_ATTRIBUTE_BYTES, check_record
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ def _check_append(append: Append) -> None:
                 f"run {run_id!r}: event {event.event_id!r} is number {event.sequence} of run "
                 f"{event.run_id!r}; the append needs number {sequence} of {run_id!r}"
             )
-        validate_id(event.event_id, "event id")
+        if not is_plain(event.event_id):
+            validate_id(event.event_id, "event id")
         if type(event.body) is not bytes:
             raise UnserializableValueError(
                 f"run {run_id!r}: the body of event {sequence} is {type(event.body).__name__}, not bytes; "

@@ -86,6 +86,8 @@ class CommitQueue:
             delay = min(delay * 2, 2.0)
 
     async def _submit(self, append: Append) -> Answer:
+        if self.writers <= 1 and not self._leading and not self._queue:
+            return await self._commit_alone(append)
         entry = _Entry(append, asyncio.get_running_loop().create_future())
         self._queue.append(entry)
         self.appends += 1
@@ -107,6 +109,17 @@ class CommitQueue:
                     self._pass_lead(entry)
                     raise
         return await self._lead(entry)
+
+    async def _commit_alone(self, append: Append) -> Answer:
+        """Commit one append; those that come meanwhile are collected, and led by one of them."""
+        self._leading = True
+        self.appends += 1
+        self.commits += 1
+        try:
+            (answer,) = await self._backend.commit((append,))
+        finally:
+            self._pass_lead(None)
+        return answer
 
     async def _lead(self, mine: _Entry) -> Answer:
         while True:
@@ -163,14 +176,14 @@ class CommitQueue:
             else:
                 entry.answer.set_result(Unknown(entry.append.run_id, error))
 
-    def _pass_lead(self, mine: _Entry) -> None:
+    def _pass_lead(self, mine: _Entry | None) -> None:
         for entry in self._queue:
             if entry is not mine and not entry.answer.done():
                 entry.answer.set_result(_LEAD)
                 break
         else:
             self._leading = False
-        if mine in self._queue:
+        if mine is not None and mine in self._queue:
             self._queue.remove(mine)
 
 

@@ -14,6 +14,9 @@ from collections.abc import Callable
 from .errors import InvalidIdError
 
 MAX_ID_BYTES = 255
+_MOST_KNOWN = 10_000
+# Run ids, queues, names and owners come again with every append.
+_known: set[str] = set()
 
 
 def validate_id(text: str, what: str = "run id") -> str:
@@ -27,8 +30,13 @@ def validate_id(text: str, what: str = "run id") -> str:
     Raises:
         InvalidIdError: the text is not one that every backend can store exactly.
     """
-    if type(text) is str and text.isascii() and 0 < len(text) <= MAX_ID_BYTES and "\0" not in text:
-        return text  # what almost every id is
+    if type(text) is str and text in _known:
+        return text
+    if is_plain(text):
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known.add(text)
+        return text
     if type(text) is not str:
         raise InvalidIdError(f"{what} must be text, not {type(text).__name__}")
     if not text:
@@ -42,6 +50,11 @@ def validate_id(text: str, what: str = "run id") -> str:
     if size > MAX_ID_BYTES:
         raise InvalidIdError(f"{what} {text[:40]!r}… has {size} bytes; at most {MAX_ID_BYTES} fit")
     return text
+
+
+def is_plain(text: object) -> bool:
+    """Whether it is what almost every id is: ASCII that `validate_id` takes."""
+    return type(text) is str and text.isascii() and 0 < len(text) <= MAX_ID_BYTES and "\0" not in text
 
 
 def derive_run_id(*parts: str, prefix: str = "run_") -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from .carried import OWN_TOKEN
 from .errors import LimitExceeded, MalformedValueError, UnserializableValueError
 from .events import Envelope, Event, decode_body
 from .payloads import (
@@ -24,11 +25,15 @@ from .payloads import (
     ChildWorkflowReleased,
     ChildWorkflowStarted,
     DeliveriesMade,
+    HookCreated,
     HookReceived,
     RunRecovered,
+    RunReopened,
     SignalReceived,
     SignalSent,
+    StatePublished,
     StepCompleted,
+    StepContextSet,
     StepStarted,
     WorkflowCancelled,
     WorkflowCompleted,
@@ -42,8 +47,8 @@ from .payloads import (
 
 MAX_RECORD_BYTES = 2048
 MAX_ATTRIBUTE_BYTES = 512
-GROWTH_BYTES = 420
-"""What owner, times, counts, a cancellation request and a successor add to a record in its run's life."""
+GROWTH_BYTES = 510
+"""What owner, times, counts, places, a cancellation request and a successor add to a record in time."""
 
 
 class RunStatus(StrEnum):
@@ -93,6 +98,11 @@ class RunDetail(Struct, frozen=True, gc=False, omit_defaults=True):
         owes: whether its log owes deliveries to other runs; then it is due, ended or not.
         continued_from: the run that it continues.
         continued_to: the run that continues it.
+        reopened: how often its end was taken back.
+        concurrency_key: of runs with one key only so many are driven at once.
+        context_at: the event that has the step context; None if none was set.
+        state_at: the event that has the published state.
+        hooks: whether it has, or had, hooks.
     """
 
     owner: str | None = None
@@ -109,6 +119,11 @@ class RunDetail(Struct, frozen=True, gc=False, omit_defaults=True):
     owes: bool = False
     continued_from: str | None = None
     continued_to: str | None = None
+    reopened: int = 0
+    concurrency_key: str | None = None
+    context_at: int | None = None
+    state_at: int | None = None
+    hooks: bool = False
 
 
 _encode_detail = msgspec.json.Encoder().encode
@@ -190,11 +205,11 @@ def evolve(
             if record is None:
                 fields["created_at"] = envelope.at
                 fields["wake_at"] = None
+        fields["head"] = head
         fields["updated_at"] = envelope.at
         _apply(record, fields, detail, envelope.data, envelope.at)
     if fields is None or run_id is None:
         raise ValueError("a record cannot evolve by no events")
-    fields["head"] = head
     if detail:
         old = record.detail if record is not None else RunDetail()
         fields["rest"] = _encode_detail(msgspec.structs.replace(old, **detail))
@@ -237,6 +252,8 @@ def _apply(
         _apply_end(record, fields, detail, data, at)
     elif cls in _DEBTS:
         _apply_debt(record, fields, detail, data)
+    else:
+        _apply_rest(record, fields, detail, data, at)
 
 
 def _apply_owner(
@@ -261,7 +278,9 @@ _FROM_OUTSIDE = {
 }
 
 
-_DEBTS = {ChildWorkflowStarted, ChildWorkflowReleased, SignalSent, DeliveriesMade}
+# What may be large stays in the log; the record says where it stands there.
+_KEPT: dict[type[Any], str] = {StepContextSet: "context_at", StatePublished: "state_at"}
+_DEBTS = {ChildWorkflowStarted, ChildWorkflowReleased, HookCreated, SignalSent, DeliveriesMade}
 
 
 def _status(record: RunRecord | None, fields: dict[str, Any]) -> RunStatus:
@@ -277,8 +296,32 @@ def _apply_debt(record: RunRecord | None, fields: dict[str, Any], detail: dict[s
             fields["wake_at"] = None
     elif data.__class__ is ChildWorkflowStarted:
         detail["children"] = detail["owes"] = True
+    elif data.__class__ is HookCreated:
+        detail["hooks"] = True
+        if data.token.startswith(OWN_TOKEN):
+            detail["owes"] = True
     elif data.__class__ is SignalSent or data.stop:
         detail["owes"] = True
+
+
+def _apply_rest(
+    record: RunRecord | None, fields: dict[str, Any], detail: dict[str, Any], data: Any, at: int
+) -> None:
+    """What is kept in the log, and the end that is taken back: the run is due, with all its recoveries."""
+    cls = data.__class__
+    if cls in _KEPT:
+        detail[_KEPT[cls]] = fields["head"]
+    if cls is not RunReopened:
+        return
+    old = record.detail if record is not None else RunDetail()
+    fields["status"] = RunStatus.PENDING
+    fields["wake_at"] = at
+    detail["ended_at"] = None
+    detail["recoveries"] = 0
+    detail["cancel_requested"] = data.cancel_requested
+    detail["owes"] = data.owes
+    detail["reopened"] = detail.get("reopened", old.reopened) + 1
+    detail["context_at"], detail["state_at"] = data.context_at, data.state_at
 
 
 def _apply_end(
@@ -331,8 +374,13 @@ def _apply_started(fields: dict[str, Any], detail: dict[str, Any], data: Workflo
     detail["depth"] = data.depth
     detail["tags"] = data.tags
     detail["continued_from"] = data.continued_from
+    detail["concurrency_key"] = data.concurrency_key
     if data.carried is not None and data.carried.children:
         detail["children"] = True
+    if data.carried is not None and data.carried.context is not None:
+        detail["context_at"] = fields["head"]
+    if data.carried is not None and data.carried.hooks:
+        detail["hooks"] = True
     if data.owner is not None:
         detail["owner"] = data.owner
         detail["started_at"] = at

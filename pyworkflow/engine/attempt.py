@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -11,12 +12,16 @@ from typing import Any
 from pyworkflow_core.errors import OutcomeUnknown
 from pyworkflow_core.ids import derive_run_id
 from pyworkflow_core.payloads import ChildWorkflowStarted, Payload, StepCompleted, WorkflowStarted
-from pyworkflow_core.replay import StepCall, current_machine
+from pyworkflow_core.replay import StepCall, current_machine, incarnation_of
 from pyworkflow_core.storage import Answer, Append, Committed, Conflict, StorageBackend, Unknown
 
 from ..errors import StepTransactionError
 from .engine import Engine
+from .entries import Entries
+from .notebook import Notebook
 from .turn import Turn
+
+_making = threading.Lock()
 
 
 class _Undo(Exception):
@@ -59,25 +64,34 @@ class Attempt:
         engine: what the process's runs share.
         ask: asks for a turn at the run's log.
         start_child: has a child recorded and created.
+        entries: takes what the step wants in the run's log.
 
     Attributes:
         call: the step's call.
         engine: what the process's runs share.
         turn: the turn at the run's log that it asked for.
+        stopped: whether nobody wants what it does any more.
+        stop_reason: why, in words; None where a request to stop gave no reason.
     """
 
     __slots__ = (
         "_answer",
         "_ask",
+        "_began",
         "_children",
         "_connection",
         "_context",
+        "_entries",
         "_left",
+        "_notebook",
         "_over",
+        "_signals",
         "_start_child",
         "_storage",
         "call",
         "engine",
+        "stop_reason",
+        "stopped",
         "turn",
     )
 
@@ -87,19 +101,40 @@ class Attempt:
         engine: Engine,
         ask: Callable[[], Turn],
         start_child: Callable[[ChildWorkflowStarted], Awaitable[None]],
+        entries: Entries,
     ) -> None:
         self.call = call
         self.engine = engine
+        self._entries = entries
+        self._notebook: Notebook | None = None
+        self._began = call.attempt, asyncio.get_running_loop(), threading.get_ident()
         self._storage: StorageBackend = engine.storage
         self._ask = ask
         self._start_child = start_child
         self._children = 0
+        self._signals = 0
         self.turn: Turn | None = None
+        self.stopped = False
+        self.stop_reason: str | None = None
         self._context: AbstractAsyncContextManager[Any] | None = None
         self._connection: Any = None
         self._left = False
         self._over = False
         self._answer: Answer | None = None
+
+    @property
+    def notebook(self) -> Notebook:
+        """What the attempt records while it runs; most record nothing."""
+        if self._notebook is None:
+            with _making:  # threads of one step may ask at once
+                if self._notebook is None:
+                    self._notebook = Notebook(self.call, self.engine, self._entries, *self._began)
+                    self._notebook.over = self._over
+        return self._notebook
+
+    def with_details(self, report: Payload | None) -> Payload | None:
+        """The report of the attempt's end, with details of heartbeats that are not in the log yet."""
+        return report if self._notebook is None else self._notebook.with_details(report)
 
     # ---- for the step ----------------------------------------------------------------
 
@@ -131,10 +166,21 @@ class Attempt:
         step = f"{call.name}#{call.ordinal}"
         machine = call.machine
         run_id = derive_run_id(
-            "child", machine.run_id, machine.incarnation, "step", step, str(self._children)
+            "child", machine.run_id, incarnation_of(machine, call.order), "step", step, str(self._children)
         )
         await self._start_child(ChildWorkflowStarted(start.workflow, 0, run_id, start, abandon, step, at))
         return run_id
+
+    async def start_run(self, run_id: str, start: WorkflowStarted) -> None:
+        """Create a run that is nobody's child; the step's run notes that it did, and lets it alone."""
+        step = f"{self.call.name}#{self.call.ordinal}"
+        await self._start_child(ChildWorkflowStarted(start.workflow, 0, run_id, start, True, step))
+
+    def derive_id(self) -> str:
+        """The id of the next signal that the step sends; a further attempt gets the same ones again."""
+        self._signals += 1
+        machine, step = self.call.machine, f"{self.call.name}#{self.call.ordinal}"
+        return derive_run_id("signal", machine.run_id, machine.incarnation, "step", step, str(self._signals))
 
     def _check(self) -> None:
         name = self.call.name
@@ -152,13 +198,29 @@ class Attempt:
                 f"step {name!r} has had the transaction of this attempt: one step_transaction() block holds "
                 "all that commits with the step. Put it into that block, or into a step of its own."
             )
+        if self.engine.transient:
+            raise StepTransactionError(
+                f"step {name!r} asks for a transaction with the log, and its run has none: it was started "
+                "with durable=False"
+            )
         if not self._storage.capabilities.transactions or not hasattr(self._storage, "transaction"):
             raise StepTransactionError(
                 f"step {name!r} asks for a transaction, and {self._storage!r} has none to share: keep the "
                 "runs in the database that holds your tables (sqlite:///…, postgresql://…, mysql://…)"
             )
 
+    @property
+    def has_its_turn(self) -> bool:
+        """Whether nothing else is recorded until the step has ended: it is in its transaction."""
+        return self.turn is not None and not self.turn.has_ended
+
     # ---- for the engine --------------------------------------------------------------
+
+    def stop(self, reason: str | None) -> None:
+        """Let the step learn that nobody wants it any more, also where it runs in a thread."""
+        if not self.stopped:
+            self.stop_reason = reason
+            self.stopped = True
 
     async def finish(
         self, report: Payload | None, failed: Callable[[BaseException], Payload]
@@ -231,8 +293,11 @@ class Attempt:
             await context.__aexit__(_Undo, undo, undo.__traceback__)
 
     async def close(self) -> None:
-        """Undo what was not ended."""
+        """Undo what was not ended; a thread that the step left behind may learn that it is over."""
         self._over = True
+        if self._notebook is not None:
+            self._notebook.close()
+        self.stop("its attempt is over: it ended, was cut off or took longer than its timeout")
         await self._undo()
 
     def end_turn(self) -> None:

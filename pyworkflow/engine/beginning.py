@@ -9,13 +9,13 @@ from pyworkflow_core.payloads import (
     RunRecovered,
     WorkflowInterrupted,
     WorkflowResumed,
-    WorkflowStarted,
 )
 from pyworkflow_core.record import RunRecord
 from pyworkflow_core.replay import Machine
 
 from .. import children  # noqa: F401 - handles in arguments and results are read from here on
 from ..definitions import WorkflowDefinition
+from .compensating import main_of
 from .engine import Engine
 
 
@@ -23,16 +23,10 @@ def machine_for(
     engine: Engine, definition: WorkflowDefinition[Any, Any], run_id: str, incarnation: str
 ) -> Machine:
     """A machine that has not been fed anything."""
-    codec = engine.codec
-
-    async def main(started: WorkflowStarted) -> Any:
-        args, kwargs = codec.decode_args(started.args, reach=definition.reach)
-        return await definition.func(*args, **kwargs)
-
     return Machine(
         run_id,
-        main,
-        codec=codec,
+        main_of(definition, engine.codec),
+        codec=engine.codec,
         draw_token=engine.ids.token,
         incarnation=incarnation,
         event_bytes=engine.storage.limits.event_bytes,

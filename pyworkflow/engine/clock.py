@@ -6,7 +6,8 @@ import asyncio
 import heapq
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 _IDLE_TURNS = 200
@@ -58,6 +59,46 @@ async def wait_until(clock: Clock, when: int) -> None:
         await done
     finally:
         alarm.cancel()
+
+
+@asynccontextmanager
+async def time_limit(clock: Clock, micros: int | None, what: str) -> AsyncIterator[None]:
+    """Cut a block off when so much time has passed on `clock`.
+
+    Args:
+        clock: whose time counts.
+        micros: how long it may take; None for any time.
+        what: what to say then.
+
+    Raises:
+        TimeoutError: it took longer.
+    """
+    if micros is None:
+        yield
+        return
+    end = clock.now() + micros
+    limit = asyncio.timeout(None)
+    alarm: Alarm | None = None
+
+    def ring() -> None:
+        nonlocal alarm
+        if clock.now() < end:
+            alarm = clock.call_at(end, ring)
+        else:
+            limit.reschedule(0)
+
+    try:
+        async with limit:
+            alarm = clock.call_at(end, ring)
+            try:
+                yield
+            finally:
+                if alarm is not None:
+                    alarm.cancel()
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise TimeoutError(f"{what} within {micros / 1e6:g} s") from error
 
 
 class _VirtualAlarm:

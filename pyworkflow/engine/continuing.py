@@ -8,13 +8,15 @@ from typing import Any, NoReturn
 from msgspec import Raw
 from msgspec.structs import replace
 
+from pyworkflow_core.errors import ConfigurationError
 from pyworkflow_core.ids import derive_run_id
 from pyworkflow_core.payloads import WorkflowContinuedAsNew
 from pyworkflow_core.replay import Machine, current_machine
 from pyworkflow_core.replay.mail import carry_over
 
 from ..definitions import WorkflowDefinition, get_workflow
-from ..errors import StepOutsideWorkflowError
+from ..errors import CompensationError, StepOutsideWorkflowError
+from ..sagas import Saga, current_saga
 
 
 class ContinueAsNew(BaseException):
@@ -22,11 +24,13 @@ class ContinueAsNew(BaseException):
 
     Attributes:
         encoded: the arguments for the run that goes on.
+        definition: the version of the workflow that it goes on with.
     """
 
-    def __init__(self, encoded: bytes) -> None:
+    def __init__(self, encoded: bytes, definition: WorkflowDefinition[Any, Any]) -> None:
         super().__init__("the workflow continues as new")
         self.encoded = encoded
+        self.definition = definition
 
 
 def continue_as_new(*args: Any, **kwargs: Any) -> NoReturn:
@@ -37,12 +41,15 @@ def continue_as_new(*args: Any, **kwargs: Any) -> NoReturn:
     has not taken, go with it.
 
     Args:
-        *args: the positional arguments of the run that goes on.
+        *args: the positional arguments of the run that goes on. It takes the newest version of the workflow,
+            or the one that stands in front of them, as in ``continue_as_new(order_v1, page + 1)``.
         **kwargs: its keyword arguments.
 
     Raises:
         TypeError: the arguments do not fit the workflow.
+        ConfigurationError: the workflow in front of the arguments is another one.
         UnserializableValueError: an argument cannot be written to the log.
+        CompensationError: compensations are registered that nobody confirmed.
         StepOutsideWorkflowError: no workflow runs here.
     """
     machine = current_machine.get()
@@ -51,10 +58,28 @@ def continue_as_new(*args: Any, **kwargs: Any) -> NoReturn:
             "continue_as_new() was called outside a workflow: it belongs into a function decorated with "
             "@workflow"
         )
+    saga = current_saga.get()
+    if saga is not None and saga.is_open:
+        raise refuse_to_forget(saga)
     definition = get_workflow(machine.started.workflow)
+    if args and isinstance(args[0], WorkflowDefinition):
+        definition, args = args[0], args[1:]
+        if definition.name != machine.started.workflow:
+            raise ConfigurationError(
+                f"a run of workflow {machine.started.workflow!r} cannot continue as {definition.name!r}: "
+                "start that as a child, or give it the same name and another version"
+            )
     definition.bind(args, kwargs)
-    raise ContinueAsNew(
-        machine.codec.encode_args(args, kwargs, where=definition.name, reach=definition.reach)
+    encoded = machine.codec.encode_args(args, kwargs, where=definition.name, reach=definition.reach)
+    raise ContinueAsNew(encoded, definition)
+
+
+def refuse_to_forget(saga: Saga) -> CompensationError:
+    """The error of a run that wants to continue as new while it may still have to undo something."""
+    return CompensationError(
+        "continue_as_new() would forget what is registered to be compensated: the run that goes on cannot "
+        "undo what this one did. Put what belongs together into an 'async with saga()' block that ends "
+        "before, or call confirm() on it, and register again in the run that goes on."
     )
 
 
@@ -65,11 +90,9 @@ def asked_to_continue(error: BaseException | None) -> ContinueAsNew | None:
     return error if isinstance(error, ContinueAsNew) else None
 
 
-def continued(
-    machine: Machine, definition: WorkflowDefinition[Any, Any], asked: ContinueAsNew
-) -> WorkflowContinuedAsNew:
+def continued(machine: Machine, asked: ContinueAsNew) -> WorkflowContinuedAsNew:
     """The terminal event of a run that continues as new."""
-    started = machine.started
+    started, definition = machine.started, asked.definition
     assert started is not None
     longest = definition.max_duration
     start = replace(

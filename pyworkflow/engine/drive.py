@@ -138,6 +138,7 @@ class Drive(DrivenRun):
                 pass
             await self._workshop.finish_telling(self.engine.settings.grace)
             await self._settle_up()
+            await self._workshop.end(self.engine.settings.grace)
         except asyncio.CancelledError:
             await self._leave(_CUT_OFF)
             raise
@@ -171,6 +172,7 @@ class Drive(DrivenRun):
         if self._debts is not None:
             await self._pay()
         workshop.grant(self._machine.children)
+        workshop.entries.grant(self._machine)
         if looked:
             self._look = False
             await self._read_tail()
@@ -184,8 +186,9 @@ class Drive(DrivenRun):
             await workshop.pause(self._next_wake())
             return True
         if self.stopping:
-            if workshop.is_busy:
-                await workshop.pause(None)
+            if workshop.is_busy and not workshop.only_waits:
+                if not await self._write_entry():
+                    await workshop.pause(None)
                 return True
             await self._leave(self.stopping)
             return False
@@ -230,7 +233,7 @@ class Drive(DrivenRun):
         if await self._send(payloads, at):
             self._taken.clear()
             self._launch()
-            unfinished = machine.pending or self._restarts or machine.outcome is not None
+            unfinished = machine.pending or self._restarts or self._refused or machine.outcome is not None
             self._idle = self._workshop.is_busy and not unfinished
         return True
 
@@ -244,6 +247,16 @@ class Drive(DrivenRun):
             self._taken.clear()
             self._deliver(payload, at)
             self._launch()
+        return True
+
+    async def _write_entry(self) -> bool:
+        """Append what a step wants in the log, and nothing else; False if there is nothing."""
+        entry = None if self._machine.outcome is not None else self._workshop.entries.next(self._machine)
+        if entry is None:
+            return False
+        at = max(self.engine.clock.now(), self._machine.now)
+        if await self._send([entry], at):
+            self._deliver(entry, at)
         return True
 
     async def _give_turn(self, turn: Turn) -> None:
@@ -267,6 +280,9 @@ class Drive(DrivenRun):
             await self._rebuild()
 
     async def _suspend(self, wake: int | None, at: int) -> bool:
+        if self.engine.transient:
+            await self._workshop.pause(wake)
+            return False
         waiting = tuple(word[:120] for word in self._machine.waiting()[:10])
         return await self._send([WorkflowSuspended(wake, waiting)], at, release=True)
 

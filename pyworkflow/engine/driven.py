@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from pyworkflow_core.carried import OWN_TOKEN
 from pyworkflow_core.events import Envelope
 from pyworkflow_core.payloads import (
     CancellationRequested,
@@ -19,6 +20,7 @@ from pyworkflow_core.payloads import (
     ChildWorkflowStarted,
     DeliveriesMade,
     HookCreated,
+    HookRefused,
     Payload,
     SignalSent,
     StepCancelled,
@@ -32,11 +34,12 @@ from pyworkflow_core.replay import HookCall, StepCall
 from pyworkflow_core.storage import Claim
 
 from ..config import get_config
-from ..definitions import WorkflowDefinition
+from ..definitions import SYSTEM, WorkflowDefinition
 from .beginning import machine_for
 from .engine import Engine
 from .outbox import Debt, Start, debts_of, pay
 from .runlog import RunLog
+from .tokens import Take
 from .workshop import Workshop
 
 log = logging.getLogger("pyworkflow")
@@ -85,6 +88,8 @@ class DrivenRun:
         self._launches: list[StepCall] = []
         self._restarts: deque[Key] = deque()
         self._announce: list[HookCall] = []
+        self._untold: list[HookCall] = []
+        self._refused: deque[HookRefused] = deque()
         self._debts: list[Debt] | None = None
         self._owing = False
         self._paid = False
@@ -92,8 +97,10 @@ class DrivenRun:
         self._idle = False
         self._given_up = False
         config = get_config()
-        self._warn_at = config.history_warning or 1 << 62
-        self._most = config.history_limit or 1 << 62
+        # What the engine runs for itself sees to its own length.
+        limited = not definition.name.startswith(SYSTEM)
+        self._warn_at = (limited and config.history_warning) or 1 << 62
+        self._most = (limited and config.history_limit) or 1 << 62
 
     @property
     def record(self) -> RunRecord | None:
@@ -121,6 +128,7 @@ class DrivenRun:
                 self._given_up = True
             elif payload.__class__ is HookCreated:
                 self._announce.append(call)  # type: ignore[arg-type]
+                self._owing = self._owing or payload.token.startswith(OWN_TOKEN)
             elif payload.__class__ in _OWING:
                 self._owing = True
 
@@ -136,6 +144,13 @@ class DrivenRun:
         if request is not None:
             self._owing = True
             return request
+        while self._refused:
+            refused = self._refused.popleft()
+            if (refused.hook, refused.ordinal) in self._machine.hooks:
+                return refused
+        entry = self._workshop.entries.next(self._machine)
+        if entry is not None:
+            return entry
         deadline = self._deadline
         if deadline is not None and deadline <= at:
             return CancellationRequested("max_duration exceeded", "max_duration")
@@ -172,7 +187,7 @@ class DrivenRun:
 
     async def _send(self, payloads: list[Payload], at: int, *, release: bool = False) -> bool:
         """Append; True once durable. After a conflict the run is rebuilt, and the answer is False."""
-        paid = self._paid and self._debts is None
+        paid = self._paid and self._debts is None and not self._refused
         if paid:
             payloads = [DeliveriesMade(), *payloads]
         if not await self.log.send(payloads, at, release=release):
@@ -204,19 +219,29 @@ class DrivenRun:
         """Learn from the log what it still owes."""
         self._owing = self._paid = False
         self._debts = None
+        self._refused.clear()
         if record.detail.owes:
             self._debts = debts_of(self.engine, self.run_id, ((e.at, e.data) for e in history))
 
     async def _pay(self) -> None:
         """Deliver what the log owes; that it was done goes with the next append."""
         debts = self._debts or []
-        await self.log.patiently(lambda: pay(self.engine, debts))
+        refused = await self.log.patiently(lambda: pay(self.engine, debts))
         self._debts = None
         self._paid = True
+        if refused:
+            self._refused.extend(refused)
+            self._idle = False
+            keys = {(payload.hook, payload.ordinal) for payload in refused}
+            self._untold = [hook for hook in self._untold if (hook.name, hook.ordinal) not in keys]
+        self._tell_of_hooks()
         started = self._machine.started
         if self._adopt is not None and started is not None:
             for debt in debts:
-                if not isinstance(debt, Start) or debt.start.queue == started.queue:
+                if isinstance(debt, Take):
+                    continue
+                here = not isinstance(debt, Start) or debt.start.queue == started.queue
+                if here or self.engine.transient:
                     self._adopt(debt.run_id)
 
     async def _rebuild(self) -> None:
@@ -237,7 +262,8 @@ class DrivenRun:
         self.log.move_to(record)
         self._machine.feed(history)
         self._find_debts(record, history)
-        self._workshop.cancel_unwanted(self._machine.steps)
+        self._stop_steps()
+        self._workshop.entries.grant(self._machine)
         # An attempt that is durable, and of which this process lost sight on the way here.
         self._launches = self._workshop.missing(self._machine.open_steps())
         self._launch()
@@ -246,6 +272,7 @@ class DrivenRun:
         tail = await self.log.read_tail()
         if tail:
             self._machine.feed(tail)
+            self._workshop.entries.grant(self._machine)
         else:
             await self.log.current()
 
@@ -255,11 +282,24 @@ class DrivenRun:
             self._workshop.begin(self._launches, self._machine.steps)
         if self._given_up:
             self._given_up = False
-            self._workshop.cancel_unwanted(self._machine.steps)
+            self._stop_steps()
         self._launches.clear()
         if self._announce:
-            self._workshop.announce(self._announce)
+            self._untold += self._announce
             self._announce.clear()
+            self._tell_of_hooks()
+
+    def _tell_of_hooks(self) -> None:
+        """Tell people about hooks that are durable, and have their tokens."""
+        if self._debts is None and self._untold:
+            self._workshop.announce(self._untold)
+            self._untold.clear()
+
+    def _stop_steps(self) -> None:
+        """Cancel the steps that the workflow no longer waits for."""
+        machine = self._machine
+        reason = machine.cancel_reason if machine.cancel_delivered else "the workflow no longer waits for it"
+        self._workshop.cancel_unwanted(machine.steps, reason)
 
     def _drop(self) -> None:
         self._workshop.drop()

@@ -38,23 +38,67 @@ def ending_of(
         limit: bytes that the storage takes an event; None for any number.
     """
     payload, error = _ending_of(machine, definition, codec)
-    if limit is None or value_bytes(payload) + _OVERHEAD <= limit:
+    size = value_bytes(payload)
+    if limit is None or size + _OVERHEAD <= limit:
         return payload, error
     what = "result" if error is None else f"{type(error).__qualname__}"
-    too_large = LimitExceeded(
-        f"run {machine.run_id!r}: the record of its {what} takes {value_bytes(payload)} bytes; the storage "
-        f"takes {limit} an event. Store the value elsewhere and return a reference."
+    return _ending_of(machine, definition, codec, instead=_too_large(machine, what, size, limit))
+
+
+def check_result(
+    machine: Machine, definition: WorkflowDefinition[Any, Any], codec: Codec, value: Any
+) -> None:
+    """Refuse, while the code can still react, an end that would make the run a failed one.
+
+    Raises:
+        StepNotAwaitedError: a call was never awaited.
+        UnserializableValueError: the result cannot be written to the log.
+        LimitExceeded: the storage does not take it.
+    """
+    if machine.unawaited:
+        raise _not_awaited(machine)
+    size, limit = len(_encoded(definition, codec, value)), machine.event_bytes
+    if limit is not None and size + _OVERHEAD > limit:
+        raise _too_large(machine, "result", size, limit)
+
+
+def _encoded(definition: WorkflowDefinition[Any, Any], codec: Codec, value: Any) -> Raw:
+    try:
+        return Raw(codec.encode(value, where="result", reach=definition.reach))
+    except UnserializableValueError as unwritable:
+        what = f"workflow {definition.name!r}: {unwritable}"
+        raise UnserializableValueError(what, path=unwritable.path) from unwritable
+
+
+def _not_awaited(machine: Machine) -> StepNotAwaitedError:
+    calls = ", ".join(call.describe() for call in list(machine.unawaited.values())[:3])
+    return StepNotAwaitedError(
+        f"run {machine.run_id!r}: the workflow ended with a call that was never awaited: {calls}. "
+        "Write 'await' in front of it."
     )
-    return _ending_of(machine, definition, codec, instead=too_large)
+
+
+def _too_large(machine: Machine, what: str, size: int, limit: int) -> LimitExceeded:
+    return LimitExceeded(
+        f"run {machine.run_id!r}: the record of its {what} takes {size} bytes; the storage takes {limit} an "
+        "event. Store the value elsewhere and return a reference."
+    )
 
 
 def value_bytes(payload: Payload) -> int:
     """Bytes of the values that a payload carries."""
-    if payload.__class__ in _WITH_A_START:
+    cls = payload.__class__
+    names = _VALUES.get(cls)
+    if names is None:
+        names = _VALUES[cls] = tuple(f.name for f in msgspec.structs.fields(cls) if f.type is Raw)
+    if len(names) == 1:  # as most have
+        return len(getattr(payload, names[0]))
+    if cls in _WITH_A_START:
         return len(msgspec.json.encode(payload))
-    return sum(len(getattr(payload, name, b"")) for name in ("args", "result", "error"))
+    return sum([len(getattr(payload, name)) for name in names])
 
 
+_VALUES: dict[type[Payload], tuple[str, ...]] = {}
 _WITH_A_START: set[type[Payload]] = {ChildWorkflowStarted, WorkflowContinuedAsNew}
 
 
@@ -74,21 +118,14 @@ def _ending_of(
             return WorkflowCancelled(machine.cancel_reason), None
         error = _over_the_limit(machine, definition)
     elif (error is None or asked is not None) and machine.unawaited:
-        calls = ", ".join(call.describe() for call in list(machine.unawaited.values())[:3])
-        error = StepNotAwaitedError(
-            f"run {machine.run_id!r}: the workflow ended with a call that was never awaited: {calls}. "
-            "Write 'await' in front of it."
-        )
+        error = _not_awaited(machine)
     elif asked is not None:
-        return continued(machine, definition, asked), None
+        return continued(machine, asked), None
     if error is None:
         try:
-            return WorkflowCompleted(
-                Raw(codec.encode(outcome.value, where="result", reach=definition.reach))
-            ), None
+            return WorkflowCompleted(_encoded(definition, codec, outcome.value)), None
         except UnserializableValueError as unwritable:
-            what = f"workflow {definition.name!r}: {unwritable}"
-            error = UnserializableValueError(what, path=unwritable.path)
+            error = unwritable
     return WorkflowFailed(Raw(codec.encode_error(error, reach=definition.reach))), error
 
 

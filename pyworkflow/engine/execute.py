@@ -21,6 +21,7 @@ from pyworkflow_core.storage import Limits
 from ..config import get_config
 from ..definitions import StepDefinition
 from ..errors import StepTimeoutError
+from .attempt import current_attempt
 
 _OVERHEAD = 1024  # what an event's body holds beside the result
 
@@ -81,6 +82,16 @@ def failure(
 
 
 async def _run(definition: StepDefinition[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    attempt = current_attempt.get()
+    if definition.heartbeat_timeout is None or attempt is None:
+        return await _in_time(definition, args, kwargs)
+    async with attempt.notebook.watched(definition.heartbeat_timeout):
+        return await _in_time(definition, args, kwargs)
+
+
+async def _in_time(
+    definition: StepDefinition[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
     if definition.timeout is None:
         return await _call(definition, args, kwargs)
     seconds = definition.timeout / 1e6

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
-
 from pyworkflow_core.events import Envelope, Event, decode_bodies
 from pyworkflow_core.payloads import (
     ChildWorkflowCancelled,
     ChildWorkflowCompleted,
     ChildWorkflowFailed,
     ChildWorkflowStarted,
-    HookCreated,
-    HookDisposed,
-    HookExpired,
-    HookReceived,
+    RunReopened,
     StepCancelled,
     StepCompleted,
     StepFailed,
@@ -24,11 +19,14 @@ from pyworkflow_core.payloads import (
     WorkflowStarted,
     WorkflowSuspended,
 )
+from pyworkflow_core.replay import in_force
 
 
 def envelopes_of(events: list[Event]) -> list[Envelope[Any]]:
-    """The decoded bodies of `events`."""
-    return decode_bodies([event.body for event in events])
+    """The decoded bodies of `events`; of a whole log, as far as they still count (see `in_force`)."""
+    found = decode_bodies([event.body for event in events])
+    whole = bool(events) and events[0].sequence == 1
+    return in_force(found) if whole and any(e.data.__class__ is RunReopened for e in found) else found
 
 
 def open_steps(history: list[Envelope[Any]]) -> list[StepStarted]:
@@ -63,41 +61,3 @@ def was_left_because(history: list[Envelope[Any]], reason: str) -> bool:
     """Whether the run was suspended last for `reason`."""
     last = next((e.data for e in reversed(history) if isinstance(e.data, WorkflowSuspended)), None)
     return last is not None and last.reason == reason
-
-
-class HookState(Struct, frozen=True):
-    """A hook as the log has it.
-
-    Attributes:
-        created: how it was created.
-        status: ``open``, ``received``, ``expired`` or ``disposed``.
-    """
-
-    created: HookCreated
-    status: str
-
-
-def hooks_of(history: list[Envelope[Any]]) -> dict[tuple[str, int], HookState]:
-    """Every hook of the run, by name and ordinal."""
-    found: dict[tuple[str, int], HookState] = {}
-    for envelope in history:
-        payload = envelope.data
-        cls = payload.__class__
-        if cls is WorkflowStarted and payload.carried is not None:
-            for hook in payload.carried.hooks:
-                there = HookCreated(hook.hook, hook.ordinal, hook.token)
-                status = "received" if len(hook.answer) else "open"
-                found[hook.hook, hook.ordinal] = HookState(there, status)
-        elif cls is HookCreated:
-            early = found.get((payload.hook, payload.ordinal))
-            status = early.status if early is not None else "open"
-            found[payload.hook, payload.ordinal] = HookState(payload, status)
-        elif cls is HookReceived or cls is HookExpired or cls is HookDisposed:
-            key = (payload.hook, payload.ordinal)
-            state = found.get(key)
-            if state is not None and state.status == "open":
-                found[key] = HookState(state.created, _STATUS[cls])
-    return found
-
-
-_STATUS: dict[type[Any], str] = {HookReceived: "received", HookExpired: "expired", HookDisposed: "disposed"}

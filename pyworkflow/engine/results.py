@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Raw
-
 from pyworkflow_core.errors import WorkflowError
 from pyworkflow_core.events import decode_body
 from pyworkflow_core.payloads import (
@@ -16,11 +14,12 @@ from pyworkflow_core.payloads import (
 )
 from pyworkflow_core.record import RunRecord
 
-from ..definitions import get_workflow
+from ..definitions import find_workflow, get_workflow
 from ..errors import WorkflowInterruptedError, WorkflowNotFoundError
 from .engine import SECOND, Engine
 from .family import Family
 from .outside import end_of_chain
+from .transient import why_not_found
 
 _LONGEST_PAUSE = 300 * SECOND
 
@@ -34,7 +33,8 @@ async def record_of(engine: Engine, run_id: str) -> RunRecord:
     record = await end_of_chain(engine, run_id)
     if record is None or not record.workflow:
         raise WorkflowNotFoundError(
-            f"there is no run {run_id!r} in {engine.storage!r}; 'pyworkflow runs list' shows those there are"
+            f"there is no run {run_id!r} in {engine.storage!r}"
+            + (why_not_found(run_id) or "; 'pyworkflow runs list' shows those there are")
         )
     return record
 
@@ -54,19 +54,16 @@ async def result_of(engine: Engine, record: RunRecord) -> Any:
         Exception: the recorded error of a failed run.
     """
     payload = await last_payload(engine, record)
-    reach = get_workflow(record.workflow).reach
+    # A version that is gone left results that the newest one can read, or nobody can.
+    known = find_workflow(record.workflow, record.detail.workflow_version)
+    reach = (known or get_workflow(record.workflow)).reach
     if isinstance(payload, WorkflowCompleted):
         return engine.codec.decode(payload.result, reach=reach)
     if isinstance(payload, WorkflowFailed):
-        raise noted(recorded_error(engine, payload.error, record.workflow), record.run_id)
+        raise noted(engine.codec.decode_error(payload.error, reach=reach), record.run_id)
     if isinstance(payload, WorkflowInterrupted):
         raise WorkflowInterruptedError(f"run {record.run_id!r} was interrupted: {payload.reason}")
     return None
-
-
-def recorded_error(engine: Engine, error: Raw, workflow: str) -> BaseException:
-    """The exception that a run's log holds."""
-    return engine.codec.decode_error(error, reach=get_workflow(workflow).reach)
 
 
 async def wait_until_ended(engine: Engine, run_id: str, *, here: bool) -> RunRecord:

@@ -15,7 +15,7 @@ from pyworkflow_core.errors import StorageUnavailable
 from pyworkflow_core.events import Envelope, Event, encode_body
 from pyworkflow_core.payloads import Payload, RunRecovered, WorkflowResumed, WorkflowStarted
 from pyworkflow_core.record import RunRecord, evolve
-from pyworkflow_core.storage import Append, Claim, Committed, Conflict, LeaseChange, Refused, Unknown
+from pyworkflow_core.storage import Append, Claim, Committed, Conflict, LeaseChange, Limits, Refused, Unknown
 
 from .clock import wait_until
 from .ending import value_bytes
@@ -60,6 +60,8 @@ class RunLog:
         self.conflicts = 0
         self._sending: Append | None = None
         self._within: Turn | None = None
+        self._limits: Limits | None = None
+        self._most_events = self._room = 0
 
     @property
     def ended(self) -> bool:
@@ -74,18 +76,27 @@ class RunLog:
     @property
     def most_events(self) -> int:
         """How many events go into one append, with room for a delivery and two notes beside them."""
-        limits, most = self.engine.storage.limits, self.engine.settings.turn_events
-        if limits.append_events is not None:
-            most = min(most, limits.append_events - 3)
-        if limits.append_bytes is not None:
-            most = min(most, limits.append_bytes // _COMMAND)
-        return max(most, 1)
+        if self.engine.storage.limits is not self._limits:
+            self._measure()
+        return self._most_events
 
     @property
     def room(self) -> int:
         """Bytes of values to collect for one append; a larger value goes alone."""
-        limit = self.engine.storage.limits.append_bytes
-        return limit // 4 if limit is not None else 4 * 1024 * 1024
+        if self.engine.storage.limits is not self._limits:
+            self._measure()
+        return self._room
+
+    def _measure(self) -> None:
+        """Work out what fits into an append; a storage may know its limits only once it is open."""
+        self._limits = limits = self.engine.storage.limits
+        most, room = self.engine.settings.turn_events, 4 * 1024 * 1024
+        if limits.append_events is not None:
+            most = min(most, limits.append_events - 3)
+        if limits.append_bytes is not None:
+            most = min(most, limits.append_bytes // _COMMAND)
+            room = limits.append_bytes // 4
+        self._most_events, self._room = max(most, 1), room
 
     def fits(self, payloads: list[Payload]) -> bool:
         """Whether the storage takes `payloads` in one append."""

@@ -14,6 +14,7 @@ from pyworkflow_core.replay import Child, HookCall, StepCall
 from .attempt import Attempt, current_attempt
 from .ending import value_bytes
 from .engine import Engine
+from .entries import Entries
 from .execute import execute, failure
 from .turn import Turn
 
@@ -31,6 +32,7 @@ class Workshop:
 
     Attributes:
         reports: how steps ended, oldest first, until the drive takes them.
+        entries: what steps want in the log while they run.
     """
 
     def __init__(self, engine: Engine, run_id: str) -> None:
@@ -38,11 +40,14 @@ class Workshop:
         self._engine = engine
         self._run_id = run_id
         self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._attempts: dict[Key, Attempt] = {}
+        self._stopped: set[Key] = set()
         self._background: set[asyncio.Task[None]] = set()
         self._waker: asyncio.Future[None] | None = None
         self._turns: deque[Turn] = deque()
         self._requests: dict[str, tuple[ChildWorkflowStarted, list[asyncio.Future[None]]]] = {}
         self._closed = False
+        self.entries = Entries(self.wake_up)
 
     @property
     def next_turn(self) -> Turn | None:
@@ -94,7 +99,7 @@ class Workshop:
     @property
     def has_news(self) -> bool:
         """Whether there is something for the drive to deliver."""
-        return bool(self.reports or self._requests)
+        return bool(self.reports or self._requests or self.entries.has_news)
 
     @property
     def is_busy(self) -> bool:
@@ -102,9 +107,16 @@ class Workshop:
         return bool(self._tasks or self._background)
 
     @property
+    def only_waits(self) -> bool:
+        """Whether every step that executes waits for somebody's answer."""
+        waiting = self.entries.waiting_steps
+        return bool(waiting) and waiting == len(self._tasks) and not self._background
+
+    @property
     def next_bytes(self) -> int:
-        """Bytes of the value in the next report; 0 if there is none."""
-        return value_bytes(self.reports[0]) if self.reports else 0
+        """Bytes of the value in the next report, or of the largest entry; 0 if there is none."""
+        entries = self.entries.next_bytes
+        return max(value_bytes(self.reports[0]), entries) if self.reports else entries
 
     def begin(self, calls: list[StepCall], wanted: dict[Key, StepCall]) -> None:
         """Execute `calls` that the workflow still wants."""
@@ -120,11 +132,11 @@ class Workshop:
         known = reported.union(self._tasks)
         return [call for call in calls if (call.name, call.ordinal) not in known]
 
-    def cancel_unwanted(self, wanted: dict[Key, StepCall]) -> None:
-        """Cancel steps that the workflow no longer waits for."""
+    def cancel_unwanted(self, wanted: dict[Key, StepCall], reason: str | None = None) -> None:
+        """Cancel steps that the workflow no longer waits for; once, so that they can clean up."""
         for key, task in self._tasks.items():
-            if key not in wanted:
-                self._cancel(key, task)
+            if key not in wanted and key not in self._stopped:
+                self._cancel(key, task, reason)
 
     def announce(self, hooks: list[HookCall]) -> None:
         """Tell people about hooks that are durable now."""
@@ -157,7 +169,7 @@ class Workshop:
     async def end(self, grace: int) -> None:
         """Cancel the steps and wait for them, `grace` microseconds at most. Threads go on unheard."""
         tasks = [*self._tasks.values(), *self._background]
-        self.drop()
+        self._close(again=False)
         if tasks:
             await asyncio.wait(tasks, timeout=grace / 1e6)
 
@@ -167,8 +179,12 @@ class Workshop:
             await asyncio.wait(self._background, timeout=grace / 1e6)
 
     def drop(self) -> None:
-        """Cancel the steps without waiting."""
+        """Cancel the steps without waiting; those that are still at their clean-up, once more."""
+        self._close(again=True)
+
+    def _close(self, *, again: bool) -> None:
         self._closed = True
+        self.entries.close()
         for turn in self._turns:
             turn.cut_off()
         for _, waiting in self._requests.values():
@@ -176,11 +192,16 @@ class Workshop:
                 granted.cancel()
         self._requests.clear()
         for key, task in self._tasks.items():
-            self._cancel(key, task)
+            if again or key not in self._stopped:
+                self._cancel(key, task, "its run has ended, or has left this process")
         for task in self._background:
             task.cancel()
 
-    def _cancel(self, key: Key, task: asyncio.Task[None]) -> None:
+    def _cancel(self, key: Key, task: asyncio.Task[None], reason: str | None) -> None:
+        self._stopped.add(key)
+        attempt = self._attempts.get(key)
+        if attempt is not None:
+            attempt.stop(reason)
         # One that is cancelled before its first turn never comes to its own `finally`.
         task.cancel()
         task.add_done_callback(lambda ended: self._forget(key, ended))
@@ -188,17 +209,20 @@ class Workshop:
     def _forget(self, key: Key, task: asyncio.Task[None]) -> None:
         if self._tasks.get(key) is task:
             del self._tasks[key]
+            self._stopped.discard(key)
             self.wake_up()
 
     async def _step(self, key: Key, call: StepCall) -> None:
         engine = self._engine
         how = engine.codec, engine.clock.now, engine.rng, engine.storage.limits
-        attempt = Attempt(call, engine, self._ask, self._start_child)
+        attempt = Attempt(call, engine, self._ask, self._start_child, self.entries)
         current_attempt.set(attempt)
+        self._attempts[key] = attempt
         try:
             report: Payload | None = await execute(call, *how)
             if attempt.turn is not None:
                 report = await attempt.finish(report, lambda error: failure(call, error, *how))
+            report = attempt.with_details(report)
             if report is not None:
                 self.reports.append(report)
         finally:
@@ -206,13 +230,15 @@ class Workshop:
                 await attempt.close()
             finally:
                 self._tasks.pop(key, None)
+                self._attempts.pop(key, None)
+                self._stopped.discard(key)
                 attempt.end_turn()
                 self.wake_up()
 
     async def _tell(self, hook: HookCall) -> None:
         assert hook.on_created is not None
         try:
-            told = hook.on_created(f"{self._run_id}.{hook.token}")
+            told = hook.on_created(hook.public_token)
             if inspect.isawaitable(told):
                 await told
         except Exception:

@@ -20,6 +20,12 @@ from .children import (
     ChildWorkflowReleased,
     ChildWorkflowStarted,
 )
+from .notebook import PatchApplied, StatePublished, StepContextSet
+from .progress import StepCheckpointDeleted, StepCheckpointSaved, StepHeartbeat
+from .queues import DeduplicationIdTaken, QueueOpened, Slot, SlotsChanged
+from .reopening import (
+    RunReopened,
+)
 from .runs import (
     CancellationRequested,
     DeliveriesMade,
@@ -33,6 +39,7 @@ from .runs import (
     WorkflowStarted,
     WorkflowSuspended,
 )
+from .schedules import ScheduleChanged, ScheduledRun
 from .signals import SignalReceived, SignalSent
 from .steps import (
     StepCancelled,
@@ -41,6 +48,7 @@ from .steps import (
     StepRetrying,
     StepStarted,
 )
+from .tokens import HookRefused, HookTokenTaken
 from .waits import (
     HookCreated,
     HookDisposed,
@@ -60,22 +68,37 @@ __all__ = [
     "ChildWorkflowFailed",
     "ChildWorkflowReleased",
     "ChildWorkflowStarted",
+    "DeduplicationIdTaken",
     "DeliveriesMade",
     "EventType",
     "HookCreated",
     "HookDisposed",
     "HookExpired",
     "HookReceived",
+    "HookRefused",
+    "HookTokenTaken",
+    "PatchApplied",
     "Payload",
+    "QueueOpened",
     "RunRecovered",
+    "RunReopened",
+    "ScheduleChanged",
+    "ScheduledRun",
     "SignalReceived",
     "SignalSent",
     "SleepCancelled",
     "SleepCompleted",
     "SleepStarted",
+    "Slot",
+    "SlotsChanged",
+    "StatePublished",
     "StepCancelled",
+    "StepCheckpointDeleted",
+    "StepCheckpointSaved",
     "StepCompleted",
+    "StepContextSet",
     "StepFailed",
+    "StepHeartbeat",
     "StepRetrying",
     "StepStarted",
     "TimerFired",

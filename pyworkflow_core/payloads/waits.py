@@ -30,7 +30,12 @@ class SleepStarted(Payload, frozen=True, gc=False, omit_defaults=True):
 
 
 class SleepCompleted(Payload, frozen=True, gc=False, omit_defaults=True):
-    """A sleep ended."""
+    """A sleep ended.
+
+    Attributes:
+        sleep: the sleep.
+        ordinal: the how-manieth sleep of that name.
+    """
 
     TYPE: ClassVar[EventType] = EventType.SLEEP_COMPLETED
 
@@ -39,7 +44,12 @@ class SleepCompleted(Payload, frozen=True, gc=False, omit_defaults=True):
 
 
 class SleepCancelled(Payload, frozen=True, gc=False, omit_defaults=True):
-    """The workflow no longer waits for the sleep."""
+    """The workflow no longer waits for the sleep.
+
+    Attributes:
+        sleep: the sleep.
+        ordinal: the how-manieth sleep of that name.
+    """
 
     TYPE: ClassVar[EventType] = EventType.SLEEP_CANCELLED
 
@@ -69,9 +79,10 @@ class HookCreated(Payload, frozen=True, gc=False, omit_defaults=True):
     Attributes:
         hook: the hook's name.
         ordinal: the how-manieth hook of that name, from 1.
-        token: the secret that lets somebody answer.
+        token: the secret that lets somebody answer; a token that the code chose has ``=`` in front.
         expires_at: when the hook's timeout fires; None for never.
-        schema: name of the payload's type, for people.
+        schema: name of the payload's type.
+        step: the step that waits, as ``name#ordinal``; empty for the workflow itself.
     """
 
     TYPE: ClassVar[EventType] = EventType.HOOK_CREATED
@@ -82,29 +93,50 @@ class HookCreated(Payload, frozen=True, gc=False, omit_defaults=True):
     expires_at: int | None = None
     schema: str = ""
     at: str = ""
+    step: str = ""
 
 
 class HookReceived(Payload, frozen=True, gc=False, omit_defaults=True):
-    """Somebody answered; `payload` is the encoded answer."""
+    """Somebody answered a hook.
+
+    Attributes:
+        hook: the hook.
+        ordinal: the how-manieth hook of that name.
+        payload: the encoded answer.
+        step: the step that waits, if one does.
+    """
 
     TYPE: ClassVar[EventType] = EventType.HOOK_RECEIVED
 
     hook: str
     ordinal: int = 1
     payload: Raw = NO_RAW
+    step: str = ""
 
 
 class HookExpired(Payload, frozen=True, gc=False, omit_defaults=True):
-    """The hook's timeout fired before an answer came."""
+    """The hook's timeout fired before an answer came.
+
+    Attributes:
+        hook: the hook.
+        ordinal: the how-manieth hook of that name.
+        step: the step that waited, if one did.
+    """
 
     TYPE: ClassVar[EventType] = EventType.HOOK_EXPIRED
 
     hook: str
     ordinal: int = 1
+    step: str = ""
 
 
 class HookDisposed(Payload, frozen=True, gc=False, omit_defaults=True):
-    """The workflow no longer waits for the hook; a later answer is refused."""
+    """The workflow no longer waits for the hook; a later answer is refused.
+
+    Attributes:
+        hook: the hook.
+        ordinal: the how-manieth hook of that name.
+    """
 
     TYPE: ClassVar[EventType] = EventType.HOOK_DISPOSED
 

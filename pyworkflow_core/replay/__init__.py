@@ -7,11 +7,14 @@ issued. The same code over the same events makes the same commands, live as in r
 
 from .calls import Call, SleepCall, StepCall
 from .children import Child, ChildCall, ChildEnd, ReleaseCall, wait_for_end
-from .hooks import HookCall
+from .hooks import HookCall, public_token
+from .in_steps import StepHook, StepNotes, notes_of, step_text
 from .loop import WorkflowLoop, current_machine
 from .machine import Machine
 from .notes import NoteCall, note
 from .outcome import Outcome
+from .reopening import NoLongerCounts, in_force, incarnation_of
+from .schedules import ScheduleNote
 from .shield import Shield
 
 __all__ = [
@@ -21,14 +24,23 @@ __all__ = [
     "ChildEnd",
     "HookCall",
     "Machine",
+    "NoLongerCounts",
     "NoteCall",
     "Outcome",
     "ReleaseCall",
+    "ScheduleNote",
     "Shield",
     "SleepCall",
     "StepCall",
+    "StepHook",
+    "StepNotes",
     "WorkflowLoop",
     "current_machine",
+    "in_force",
+    "incarnation_of",
     "note",
+    "notes_of",
+    "public_token",
+    "step_text",
     "wait_for_end",
 ]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Raw
 
 from ..codec import EMPTY_REACH, Reach
-from ..errors import CancellationError, CodecError
+from ..errors import CodecError
 from ..payloads import (
     Payload,
     SleepCancelled,
@@ -25,6 +25,7 @@ from ..payloads import (
     StepStarted,
 )
 from .fingerprint import MAX_INLINE_BYTES, fingerprint
+from .requests import request_to_stop
 
 if TYPE_CHECKING:
     from .machine import Machine
@@ -155,7 +156,7 @@ class Call(asyncio.Future[Any]):
             return (yield from _await_future(self))
         except asyncio.CancelledError as error:
             if error.args == (CANCEL_REQUEST,):
-                raise CancellationError(self.machine.cancel_reason) from None
+                raise request_to_stop(self.machine) from None
             raise
 
     __iter__ = __await__
@@ -207,10 +208,21 @@ class StepCall(Call):
         attempt: the attempt begun last; 0 before the first.
         failures: attempts that failed; those lost to a crash are not among them.
         retry_at: when the next attempt is due; None while one runs, or none was needed.
+        context: the step context as it was when the call became a command.
         value: the answer, where the fast path of replay gave it without a future.
     """
 
-    __slots__ = ("args", "attempt", "definition", "failures", "print", "reach", "retry_at", "value")
+    __slots__ = (
+        "args",
+        "attempt",
+        "context",
+        "definition",
+        "failures",
+        "print",
+        "reach",
+        "retry_at",
+        "value",
+    )
 
     KIND = "step"
 
@@ -283,7 +295,7 @@ class StepCall(Call):
             return (yield from _await_future(self))
         except asyncio.CancelledError as error:
             if error.args == (CANCEL_REQUEST,):
-                raise CancellationError(machine.cancel_reason) from None
+                raise request_to_stop(machine) from None
             raise
 
     __iter__ = __await__
@@ -295,6 +307,8 @@ class StepCall(Call):
             self.begun = True
             _init_future(self, loop=self.machine.loop)
             self.set_result(self.value)
+        elif not self.begun:
+            self.context = self.machine.notebook.context
         super().issue()
 
     def started(self) -> Payload:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..carried import NO_RAW, CarriedChild
-from ..errors import CancellationError
 from ..events import Envelope
 from ..payloads import (
     ChildWorkflowCancelled,
@@ -19,6 +18,7 @@ from ..payloads import (
     WorkflowStarted,
 )
 from .calls import CANCEL_REQUEST, Call, Site, count_call, site_text
+from .requests import request_to_stop
 
 if TYPE_CHECKING:
     from .machine import Machine
@@ -214,7 +214,7 @@ async def wait_for_end(machine: Machine, child: Child) -> ChildEnd:
         how: ChildEnd = await waiter
     except asyncio.CancelledError as error:
         if error.args == (CANCEL_REQUEST,):
-            raise CancellationError(machine.cancel_reason) from None
+            raise request_to_stop(machine) from None
         raise
     return how
 

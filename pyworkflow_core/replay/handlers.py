@@ -12,13 +12,23 @@ from ..payloads import (
     ChildWorkflowFailed,
     ChildWorkflowReleased,
     ChildWorkflowStarted,
+    HookCreated,
     HookExpired,
     HookReceived,
+    HookRefused,
+    PatchApplied,
     RunRecovered,
+    RunReopened,
+    ScheduleChanged,
     SignalReceived,
     SleepCompleted,
+    StatePublished,
+    StepCheckpointDeleted,
+    StepCheckpointSaved,
     StepCompleted,
+    StepContextSet,
     StepFailed,
+    StepHeartbeat,
     StepRetrying,
     StepStarted,
     TimerFired,
@@ -27,9 +37,13 @@ from ..payloads import (
 )
 from .calls import StepCall
 from .children import on_child_ended, on_child_released, on_child_started
+from .in_steps import notes_of, on_checkpoint_deleted, on_checkpoint_saved, on_heartbeat, on_hook_created
 from .inbox import on_signal_received
-from .mail import on_hook_expired, on_hook_received
+from .mail import on_hook_expired, on_hook_received, on_hook_refused
 from .mismatch import not_waiting, on_unknown
+from .notebook import on_note, on_patch_applied
+from .reopening import Rewound, on_reopened, on_rewound
+from .schedules import on_schedule_changed
 
 if TYPE_CHECKING:
     from .machine import Machine
@@ -99,6 +113,10 @@ def on_step_retrying(machine: Machine, envelope: Envelope[StepRetrying]) -> None
         raise not_waiting(machine, payload)
     call.failures = payload.failures
     call.retry_at = payload.retry_at
+    if len(payload.details):
+        notes = notes_of(machine, (payload.step, payload.ordinal))
+        assert notes is not None
+        notes.details = payload.details
     machine.agenda.add(payload.retry_at, call)
 
 
@@ -133,14 +151,25 @@ HANDLERS: dict[type[Any], Callable[[Machine, Envelope[Any]], None]] = {
     StepRetrying: on_step_retrying,
     SleepCompleted: on_sleep_completed,
     TimerFired: on_timer_fired,
+    StepHeartbeat: on_heartbeat,
+    StepCheckpointSaved: on_checkpoint_saved,
+    StepCheckpointDeleted: on_checkpoint_deleted,
+    HookCreated: on_hook_created,
     HookReceived: on_hook_received,
     HookExpired: on_hook_expired,
+    HookRefused: on_hook_refused,
     SignalReceived: on_signal_received,
+    ScheduleChanged: on_schedule_changed,
     ChildWorkflowStarted: on_child_started,
     ChildWorkflowCompleted: on_child_ended,
     ChildWorkflowFailed: on_child_ended,
     ChildWorkflowCancelled: on_child_ended,
     ChildWorkflowReleased: on_child_released,
+    RunReopened: on_reopened,
+    Rewound: on_rewound,
+    PatchApplied: on_patch_applied,
+    StepContextSet: on_note,
+    StatePublished: on_note,
     UnknownPayload: on_unknown,
 }
 """Handlers by payload class; those that are methods of the machine are in its own file."""

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..carried import CarriedSignal
-from ..errors import CancellationError
 from ..events import Envelope
 from ..payloads import SignalReceived
 from .calls import CANCEL_REQUEST
+from .requests import request_to_stop
 
 if TYPE_CHECKING:
     from .machine import Machine
@@ -26,11 +26,13 @@ class Inbox:
 
     Attributes:
         untaken: those that the code has not taken, oldest first.
+        heard: how many came, those among them that had come before.
         is_awaited: whether code waits for the next one.
     """
 
     def __init__(self) -> None:
         self.untaken: deque[SignalReceived] = deque()
+        self.heard = 0
         self._known: dict[str, None] = {}
         self._waiters: deque[asyncio.Future[None]] = deque()
 
@@ -41,6 +43,7 @@ class Inbox:
 
     def put(self, signal: SignalReceived) -> bool:
         """Take a signal in; False if it was there before."""
+        self.heard += 1
         name = _digest(signal.signal_id)
         if name in self._known:
             return False
@@ -60,7 +63,7 @@ class Inbox:
                 if self.untaken and not waiter.cancelled():
                     self._wake_one()  # it was for this one, which leaves it to the next
                 if error.args == (CANCEL_REQUEST,):
-                    raise CancellationError(machine.cancel_reason) from None
+                    raise request_to_stop(machine) from None
                 raise
             finally:
                 if waiter in self._waiters:

@@ -262,6 +262,10 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             except BaseException as error:
                 self.call_exception_handler({"message": "a callback raised", "exception": error})
 
+    def tasks(self) -> list[WorkflowTask]:
+        """The run's tasks that have not ended, in the order of their creation."""
+        return [task for task in self._tasks if not task.done()]
+
     def enter(self) -> tuple[Any, ...]:
         """Make this the thread's running loop; `leave` takes what it returns.
 

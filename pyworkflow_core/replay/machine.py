@@ -40,11 +40,14 @@ from .calls import CANCEL_REQUEST, Call, SleepCall, StepCall
 from .children import Child, child_of
 from .handlers import HANDLERS
 from .hooks import HookCall
+from .in_steps import StepNotes
 from .inbox import Inbox
 from .loop import Timer, WorkflowLoop, WorkflowTask, current_machine
 from .mail import Mail
 from .mismatch import check_end, command_mismatch, command_missing, not_waiting
+from .notebook import Notebook
 from .outcome import Outcome, outcome_of
+from .requests import request_to_stop
 
 Key = tuple[str, int]
 Command = tuple[Call, bool]
@@ -71,8 +74,10 @@ class Machine:
         steps: steps begun and not answered, by name and ordinal.
         sleeps: sleeps begun and not ended.
         hooks: hooks created and not answered.
+        in_steps: what steps that have not ended recorded, by name and ordinal.
         mail: answers to hooks that the code has not taken.
         inbox: signals that the code has not taken.
+        notebook: what the code wrote down, and what it can work out.
         children: every child known to the run, by its run id.
         timers: asyncio's timers that have not fired, by ordinal.
         started: the payload of the run's first event.
@@ -99,6 +104,7 @@ class Machine:
     ) -> None:
         self.run_id = run_id
         self.incarnation = incarnation
+        self.rewinds: list[tuple[int, str, int]] = []  # of a run that was reopened
         self.event_bytes = event_bytes
         self.draw_token = draw_token
         self.codec = codec
@@ -110,8 +116,10 @@ class Machine:
         self.steps: dict[Key, StepCall] = {}
         self.sleeps: dict[Key, SleepCall] = {}
         self.hooks: dict[Key, HookCall] = {}
+        self.in_steps: dict[Key, StepNotes] = {}
         self.mail = Mail()
         self.inbox = Inbox()
+        self.notebook = Notebook(self)
         self.children: dict[str, Child] = {}
         self.timers: dict[int, Timer] = {}
         self.unawaited: dict[int, Call] = {}
@@ -137,6 +145,7 @@ class Machine:
         self._first = 1
         self._main = main
         self._root: WorkflowTask | None = None
+        self._returned: list[Any] = []
         self._cancel_asked = False
         self.cancel_delivered = False
         self._timer_count = 0
@@ -261,6 +270,12 @@ class Machine:
             self.cancel_delivered = True
             root.cancel(CANCEL_REQUEST)
 
+    def raise_request(self) -> None:
+        """Raise a request that a shield keeps back, where the code asks for it."""
+        if self._cancel_asked and not self.cancel_delivered:
+            self.cancel_delivered = True
+            raise request_to_stop(self)
+
     @property
     def cancel_requested(self) -> bool:
         """Whether a cancellation request is in the events."""
@@ -289,7 +304,7 @@ class Machine:
         root = self._root
         if root is not None and root.done():
             if self.outcome is None:
-                self.outcome = outcome_of(root, cancelled=self.cancel_delivered)
+                self.outcome = outcome_of(root, self._returned, cancelled=self.cancel_delivered)
             # Nothing that other tasks still wait for is recorded any more; what was done at once, is.
             self.pending = deque(entry for entry in self.pending if entry[0].is_done_at_once)
 
@@ -368,12 +383,18 @@ class Machine:
         if carried is not None:
             self.mail.carry(carried.hooks)
             self.inbox.carry(carried.signals, carried.known)
+            self.notebook.context = carried.context
             self.children.update((child.run_id, child_of(child)) for child in carried.children)
         self.advance(envelope.at)
         context = contextvars.copy_context()
         context.run(current_machine.set, self)
-        self._root = self.loop.create_task(self._main(envelope.data), name="workflow", context=context)
+        self._root = self.loop.create_task(self._function(envelope.data), name="workflow", context=context)
         self.drain()
+
+    async def _function(self, started: WorkflowStarted) -> Any:
+        # Kept here: if a request is delivered while it returns, the task forgets what it returned.
+        self._returned.append(await self._main(started))
+        return self._returned[0]
 
     def on_cancellation_requested(self, envelope: Envelope[CancellationRequested]) -> None:
         """Somebody asked the run to stop."""
@@ -398,7 +419,6 @@ _HANDLERS: dict[type[Any], Callable[[Machine, Envelope[Any]], None]] = HANDLERS 
     SignalSent: Machine.on_command,
     SleepStarted: Machine.on_command,
     SleepCancelled: Machine.on_given_up,
-    HookCreated: Machine.on_command,
     HookDisposed: Machine.on_given_up,
     CancellationRequested: Machine.on_cancellation_requested,
     WorkflowCompleted: Machine.on_ended,

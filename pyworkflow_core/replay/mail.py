@@ -10,8 +10,9 @@ from msgspec import Raw
 
 from ..carried import NO_RAW, Carried, CarriedHook
 from ..events import Envelope
-from ..payloads import HookExpired, HookReceived
+from ..payloads import HookExpired, HookReceived, HookRefused
 from .hooks import HookCall
+from .in_steps import on_step_hook_ended
 
 if TYPE_CHECKING:
     from .machine import Machine
@@ -99,13 +100,17 @@ def carry_over(machine: Machine, args: bytes) -> Carried | None:
     )
     undelivered = machine.cancel_requested and not machine.cancel_was_raised
     cancel = (machine.cancel_reason, machine.cancel_source) if undelivered else None
-    carried = Carried(machine.mail.carried(machine.hooks), children, cancel, *machine.inbox.carried())
+    inbox, context = machine.inbox.carried(), machine.notebook.context
+    carried = Carried(machine.mail.carried(machine.hooks), children, cancel, *inbox, context=context)
     return None if carried == Carried() else carried
 
 
 def on_hook_received(machine: Machine, envelope: Envelope[HookReceived]) -> None:
     """Somebody answered a hook."""
     payload = envelope.data
+    if payload.step:
+        on_step_hook_ended(machine, payload)
+        return
     key = (payload.hook, payload.ordinal)
     call = machine.hooks.pop(key, None)
     if call is None:  # from outside, and nobody waits: an answer that lost, or one that came early
@@ -124,6 +129,23 @@ def on_hook_received(machine: Machine, envelope: Envelope[HookReceived]) -> None
 def on_hook_expired(machine: Machine, envelope: Envelope[HookExpired]) -> None:
     """A hook's timeout fired."""
     payload = envelope.data
+    if payload.step:
+        on_step_hook_ended(machine, payload)
+        return
     call: HookCall = machine.take_waiting(machine.hooks, (payload.hook, payload.ordinal), envelope)
     call.fail(call.on_expired(f"hook {call.name!r} #{call.ordinal} got no answer in time"))
+    machine.drain()
+
+
+def on_hook_refused(machine: Machine, envelope: Envelope[HookRefused]) -> None:
+    """The hook did not get the token that the code chose."""
+    payload = envelope.data
+    call: HookCall = machine.take_waiting(machine.hooks, (payload.hook, payload.ordinal), envelope)
+    call.fail(
+        call.on_refused(
+            f"hook {call.name!r} #{call.ordinal}: token {call.own!r} is in use by hook "
+            f"{payload.holder_hook!r} of run {payload.holder!r}. It is free again once that hook is "
+            "answered, has expired, or is no longer waited for; or choose another token."
+        )
+    )
     machine.drain()

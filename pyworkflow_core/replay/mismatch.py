@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from .machine import Machine
 
 _ADVICE = (
-    "A workflow must make the same calls, in the same order, in every replay. Take random values, the "
-    "time, files and the network from @step functions; to change the code of runs that are under way, "
-    "let them finish on the old code."
+    "A workflow must make the same calls, in the same order, in every replay. Take chance and the time "
+    "from random(), uuid4() and now(), files and the network from @step functions; to change the code of "
+    "runs that are under way, ask patched(…), or give the new code another version."
 )
 _WHAT = {
     "step": "the call itself",

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
+from pyworkflow_core.carried import Carried, CarriedHook
 from pyworkflow_core.errors import LimitExceeded, MalformedValueError
 from pyworkflow_core.events import Envelope, Event, encode_body
 from pyworkflow_core.payloads import (
@@ -22,11 +23,15 @@ from pyworkflow_core.payloads import (
     DeliveriesMade,
     HookCreated,
     HookReceived,
+    HookTokenTaken,
     Payload,
     RunRecovered,
     SleepStarted,
+    StepCheckpointDeleted,
+    StepCheckpointSaved,
     StepCompleted,
     StepFailed,
+    StepHeartbeat,
     StepStarted,
     WorkflowCancelled,
     WorkflowCompleted,
@@ -238,3 +243,29 @@ def test_bytes_that_are_no_record_are_called_unreadable() -> None:
     for data in (b"", b"{}", b"[]", b'{"run_id":"r","incarnation":"i","head":"x"}'):
         with pytest.raises(MalformedValueError):
             decode_record(data)
+
+
+def test_a_hook_is_noted_and_one_with_a_token_of_its_own_owes_the_taking_of_it() -> None:
+    drawn, own = HookCreated("h", token="a1b2"), HookCreated("h", token="=order-17")
+    assert (fold(DRIVEN).detail.hooks, fold(DRIVEN, drawn).detail.hooks) == (False, True)
+    assert not fold(DRIVEN, drawn).detail.owes
+    assert fold(DRIVEN, own).detail.owes
+    assert not fold(DRIVEN, own, DeliveriesMade()).detail.owes
+    carried = msgspec.structs.replace(DRIVEN, carried=Carried((CarriedHook("h", 1, "a1b2"),)))
+    assert fold(carried).detail.hooks
+
+
+def test_the_log_of_a_token_is_no_workflows_and_never_due() -> None:
+    record = fold(HookTokenTaken("order-17", "run", "h"), HookTokenTaken("order-17", "other", "h"))
+    assert (record.workflow, record.wake_at, record.head) == ("", None, 2)
+
+
+def test_what_a_step_records_while_it_runs_changes_nothing_but_the_head() -> None:
+    recorded = (
+        StepHeartbeat("s", 1, Raw(b"1")),
+        StepCheckpointSaved("s", 1, "c", Raw(b"1")),
+        StepCheckpointDeleted("s", 1, "c"),
+    )
+    before = fold(DRIVEN, StepStarted("s"))
+    after = fold(DRIVEN, StepStarted("s"), *recorded)
+    assert msgspec.structs.replace(after, head=2, updated_at=before.updated_at) == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from simulated_runs import LEASE, answer_a_hook, check_log, log_of, recorded, replay
@@ -27,9 +28,17 @@ async def take_up_due(engine: Engine, queues: list[str] | None = None) -> int:
     return len(claims)
 
 
-async def work_off(engine: Engine, clock: VirtualClock, *, rounds: int = 500) -> None:
-    """Go on until every run has ended and owes nothing."""
+async def work_off(
+    engine: Engine,
+    clock: VirtualClock,
+    *,
+    rounds: int = 500,
+    act: Callable[[], Awaitable[object]] | None = None,
+) -> None:
+    """Go on until every run has ended and owes nothing; `act` is what the outside does meanwhile."""
     for _ in range(rounds):
+        if act is not None:
+            await act()
         if await take_up_due(engine):
             continue
         records = [r for r in await engine.storage.list_runs() if r.workflow]

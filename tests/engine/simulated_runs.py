@@ -11,11 +11,13 @@ from storage_wrappers import append_from_outside
 
 from pyworkflow.definitions import WorkflowDefinition, get_workflow
 from pyworkflow.engine.clock import VirtualClock
+from pyworkflow.engine.compensating import main_of
 from pyworkflow.engine.continuing import ContinueAsNew
 from pyworkflow.engine.control import drive_for
 from pyworkflow.engine.drive import RunLost
 from pyworkflow.engine.engine import Engine, Settings, use_engine
-from pyworkflow.engine.history import envelopes_of, hooks_of
+from pyworkflow.engine.history import envelopes_of
+from pyworkflow.engine.hooklog import hooks_of
 from pyworkflow_core.codec import default_codec
 from pyworkflow_core.events import Envelope, Event
 from pyworkflow_core.ids import IdSource
@@ -29,7 +31,6 @@ from pyworkflow_core.payloads import (
     WorkflowCompleted,
     WorkflowContinuedAsNew,
     WorkflowFailed,
-    WorkflowStarted,
 )
 from pyworkflow_core.record import RunRecord, evolve
 from pyworkflow_core.replay import Machine
@@ -81,7 +82,9 @@ async def answer_a_hook(engine: Engine, run_id: str) -> bool:
     history = await log_of(engine.storage, run_id)
     for state in hooks_of(history).values():
         if state.status == "open":
-            answer = HookReceived(state.created.hook, state.created.ordinal, default_raw("yes"))
+            answer = HookReceived(
+                state.created.hook, state.created.ordinal, default_raw("yes"), state.created.step
+            )
             return await append_from_outside(engine.storage, run_id, answer, engine.ids, engine.clock.now())
     return False
 
@@ -130,12 +133,7 @@ def check_log(events: list[Event], record: RunRecord) -> None:
 
 def machine_of(run_id: str, definition: WorkflowDefinition[Any, Any], incarnation: str = "") -> Machine:
     """A fresh machine for a run."""
-
-    async def main(started: WorkflowStarted) -> Any:
-        args, kwargs = default_codec.decode_args(started.args, reach=definition.reach)
-        return await definition.func(*args, **kwargs)
-
-    return Machine(run_id, main, incarnation=incarnation)
+    return Machine(run_id, main_of(definition, default_codec), incarnation=incarnation)
 
 
 def replay(

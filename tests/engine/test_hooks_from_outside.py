@@ -146,7 +146,18 @@ def test_a_hook_that_nobody_waits_for_any_more_takes_no_answer() -> None:
 
 @pytest.mark.parametrize(
     "token",
-    ["", "x", ":", "a:", ":a", 5, "run.notahexsecret", None, "\0." + "a" * 32, "\ud800:h", "x" * 300 + ":h"],
+    [
+        "",
+        5,
+        None,
+        "\0." + "a" * 32,
+        "\0",
+        "\ud800:h",
+        "x" * 300 + ":h",
+        "x" * 65,
+        "run_1",
+        "run_1.nohex",
+    ],
 )
 def test_text_that_is_no_token_is_refused(token: Any) -> None:
     with pytest.raises(InvalidTokenError):

@@ -220,7 +220,7 @@ def test_a_random_argument_is_noticed_and_advice_is_given() -> None:
         await step("a", next(numbers))
 
     live = Live(program, 1).run()
-    with pytest.raises(NonDeterminismError, match="Take random values, the time, files and the network"):
+    with pytest.raises(NonDeterminismError, match=r"from random\(\), uuid4\(\) and now\(\)"):
         replay(program, live, one_by_one=False)
 
 

@@ -35,7 +35,7 @@ import pytest
         (["runs", "cancel", "run_zzz"], 4, ["there is no run 'run_zzz'"]),
         (["resume", "run_zzz"], 4, ["there is no run 'run_zzz'"]),
         (["hooks", "answer", "run_zzz:ok#1", "1"], 4, ["no hook answers"]),
-        (["hooks", "answer", "zzz", "1"], 2, ["not a hook token"]),
+        (["hooks", "answer", "run_zzz", "1"], 2, ["not a hook token"]),
         (["runs", "list", "--status", "compleed"], 2, ["did you mean 'completed'?"]),
         (["runs", "list", "--status", "zzz"], 2, ["no status 'zzz'", "pending, running"]),
         (["runs", "list", "--storage", "fil:x"], 2, ["'fil'", "Did you mean 'file'?"]),
