@@ -58,6 +58,7 @@ _NAMES = Config.__struct_fields__
 _set: dict[str, Any] = {}
 _from_file: dict[str, Any] | None = None
 _backends: dict[str, StorageBackend] = {}
+queue_limits: dict[str, Any] = {}  # what `configure_queue` said, by queue
 
 
 def configure(*, module: str | None = None, discover: bool = True, **settings: Any) -> None:
@@ -124,6 +125,7 @@ def reset_config() -> None:
     global _from_file  # noqa: PLW0603 - the file is read once a process
     _set.clear()
     _backends.clear()
+    queue_limits.clear()
     _from_file = None
 
 

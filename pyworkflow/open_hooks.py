@@ -17,7 +17,7 @@ from .engine.history import envelopes_of
 from .engine.hooklog import hooks_of
 from .engine.transient import engine_of
 from .errors import WorkflowNotFoundError
-from .runs import find_all
+from .filters import find_all
 
 _OPEN_RUNS = frozenset(status for status in RunStatus if not status.is_terminal)
 
@@ -81,7 +81,7 @@ async def list_hooks(
         return (await _hooks(engine, record, only_open))[:limit]
     found: list[HookInfo] = []
     query = RunQuery(status=_OPEN_RUNS, workflow=workflow_name)
-    async for record in find_all(engine.storage, query, 1 << 62):
+    async for record in find_all(engine.storage, query):
         if len(found) >= limit:
             break
         if record.detail.hooks:

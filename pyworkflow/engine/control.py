@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -22,11 +23,13 @@ from pyworkflow_core.storage import Claim, StorageBackend
 
 from ..config import get_storage
 from ..definitions import StepDefinition, WorkflowDefinition
+from ..durations import Duration
 from ..errors import IdempotencyConflictError, StepOutsideWorkflowError, WorkflowAlreadyRunningError
 from .drive import Drive, RunLost
 from .engine import Engine, engine_for
 from .family import Family, claim_one, drive_for
 from .giveback import REPLAY_FAILED
+from .options import deduplicated_run_id, with_options
 from .results import last_payload, noted, record_of, result_of, wait_until_ended
 from .transient import (
     PREFIX,
@@ -49,6 +52,10 @@ async def start(
     idempotency_key: str | None = None,
     queue: str | None = None,
     priority: int | None = None,
+    delay: Duration | None = None,
+    start_at: datetime | None = None,
+    deduplication_id: str | None = None,
+    concurrency_key: str | None = None,
     wait: bool = False,
     **kwargs: Any,
 ) -> str:
@@ -66,6 +73,11 @@ async def start(
             with the run that is there, and starts nothing.
         queue: only enqueue the run, for the workers of this queue.
         priority: 0 is claimed first; 5 unless given.
+        delay: begin so much later; a worker or `resume` drives it then.
+        start_at: begin at this moment; at once if it has passed.
+        deduplication_id: refuse to start while another run of the queue that was started with
+            this id goes on.
+        concurrency_key: what a queue with limits counts the run under.
         wait: go on until the run has ended, waiting out its sleeps and retries here.
         **kwargs: its keyword arguments.
 
@@ -74,6 +86,7 @@ async def start(
 
     Raises:
         IdempotencyConflictError: the key belongs to a run with other arguments.
+        DeduplicationError: a run that goes on has the deduplication id.
         UnserializableValueError: an argument cannot be written to the log.
         Exception: whatever the workflow function raised, where it failed here; the run is
             recorded as failed, and the exception carries a note with its id.
@@ -89,18 +102,29 @@ async def start(
         refuse_without_a_log(definition, idempotency_key=idempotency_key, queue=queue)
         return await _without_a_log(definition, args, kwargs, storage, priority)
     engine = engine_for(get_storage(storage))
-    started = _started(engine, definition, args, kwargs, idempotency_key, queue, priority)
+    started = with_options(
+        engine,
+        _started(engine, definition, args, kwargs, idempotency_key, queue, priority),
+        delay=delay,
+        start_at=start_at,
+        deduplication_id=deduplication_id,
+        concurrency_key=concurrency_key,
+        enqueued=queue is not None,
+    )
+    later = queue is not None or started.wake_at is not None
     key = idempotency_key
     run_id = engine.ids.run_id() if key is None else derive_run_id("key", key)
     family = Family(engine, started.queue, linger=engine.settings.linger if wait else 0)
     while key is None or not await _is_there(engine, run_id, started):
+        if deduplication_id is not None:
+            run_id = await deduplicated_run_id(engine, started)
         drive = _new_drive(engine, definition, run_id, family)
-        if queue is not None:
+        if later:
             created = await drive.enqueue(started)
         else:
             created = await drive.begin(_owned(started, drive.log.claim.token))
         if created:
-            if queue is None:
+            if not later:
                 await _drive(drive, family)
             break
     if wait:

@@ -233,7 +233,7 @@ class Drive(DrivenRun):
         if await self._send(payloads, at):
             self._taken.clear()
             self._launch()
-            unfinished = machine.pending or self._restarts or machine.outcome is not None
+            unfinished = machine.pending or self._restarts or self._refused or machine.outcome is not None
             self._idle = self._workshop.is_busy and not unfinished
         return True
 

@@ -33,7 +33,7 @@ from .engine import Engine, engine_for
 from .history import envelopes_of
 from .hooklog import HookState, find_hook, hooks_of
 from .outbox import has_run_no_code, run_errand
-from .outside import append_outside, end_of_chain
+from .outside import append_outside, check_reason, end_of_chain
 from .results import wait_until_ended
 from .tokens import MAX_TOKEN_BYTES, check_own_token, run_of_token
 from .transient import engine_of, plain_id, transient_engines, why_not_found
@@ -139,11 +139,8 @@ async def cancel_workflow(
     """
     run_id = plain_id(run_id)
     engine = engine_of(run_id, storage)
+    check_reason(reason, "cancellation")
     limit = None if timeout is None else to_duration(timeout, "timeout")
-    if reason is not None and (
-        not isinstance(reason, str) or reason != reason.encode(errors="ignore").decode()
-    ):
-        raise ValueError(f"the reason of a cancellation is text without lone surrogates, not {reason!r}")
     while True:
         record = await end_of_chain(engine, run_id)
         if record is None or not record.workflow:
@@ -241,5 +238,7 @@ def _check_open(engine: Engine, record: RunRecord, state: HookState) -> None:
     expires = state.created.expires_at
     if state.status == "expired" or (expires is not None and expires <= engine.clock.now()):
         raise HookExpiredError(f"{what} got no answer in time; this one comes too late")
+    if state.status == "refused":
+        raise HookNotFoundError(f"{what} did not get its token, and nobody waits for it")
     if state.status == "disposed":
         raise HookExpiredError(f"{what} is no longer open: the workflow stopped waiting for it")

@@ -28,7 +28,12 @@ log = logging.getLogger("pyworkflow")
 
 
 async def drive_for(
-    engine: Engine, claim: Claim, *, linger: int = 0, adopt: Callable[[str], object] | None = None
+    engine: Engine,
+    claim: Claim,
+    *,
+    linger: int = 0,
+    adopt: Callable[[str], object] | None = None,
+    make: type[Drive] = Drive,
 ) -> Drive | Errand:
     """The drive of a claimed run; of one that has ended, the errand that its log still owes.
 
@@ -43,7 +48,7 @@ async def drive_for(
     except BaseException:
         await engine.storage.release(claim)
         raise
-    return Drive(engine, definition, claim, linger=linger, adopt=adopt)
+    return make(engine, definition, claim, linger=linger, adopt=adopt)
 
 
 async def claim_one(engine: Engine, run_id: str, now: int | None = None) -> Claim | None:

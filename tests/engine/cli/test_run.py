@@ -150,6 +150,13 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.01)
 
 
+def test_a_run_can_be_put_off_and_counted_under_a_key(cli: Any) -> None:
+    shown = cli.json("run", "shop:order", "A", "--queue", "q", "--delay", "1h", "--concurrency-key", "k")
+    assert shown["status"] == "pending"
+    assert cli("run", "shop:order", "A", "--delay", "soon", code=2).stderr.startswith("error: delay 'soon'")
+    assert "needs queue=" in cli("run", "shop:order", "A", "--concurrency-key", "k", code=2).stderr
+
+
 def test_a_workflow_without_a_log_says_its_result_and_leaves_nothing_behind(cli: Any) -> None:
     done = cli("run", "shop:passing", "7")
     assert "status  completed\nresult  14\n" in done.stdout
