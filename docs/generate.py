@@ -48,7 +48,7 @@ EXIT_CODES = {
     2: "the command or the configuration is wrong",
     3: "the run is suspended: it sleeps, or waits for an answer; for `conformance`: nothing is broken, but "
     "something declared could not be checked",
-    4: "there is no such run or hook",
+    4: "there is no such run, hook or schedule",
     5: "the storage cannot be used",
     130: "stopped by Ctrl-C; a worker stops in good order instead, with 0",
     141: "whoever read the output has gone",

@@ -114,6 +114,12 @@ def get_storage(storage: StorageBackend | str | None = None) -> StorageBackend:
     return backend
 
 
+def opened_storage(storage: StorageBackend | str | None = None) -> StorageBackend | None:
+    """The storage backend in force, if it is there already; None where it would have to be made first."""
+    chosen = storage if storage is not None else get_config().storage
+    return chosen if isinstance(chosen, StorageBackend) else _backends.get(chosen)
+
+
 def reset_config() -> None:
     """Forget every setting and every backend that a URL opened; for tests. Closes nothing."""
     global _from_file  # noqa: PLW0603 - the file is read once a process

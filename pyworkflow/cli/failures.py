@@ -7,7 +7,7 @@ import sys
 
 from pyworkflow_core.errors import ConfigurationError, WorkflowError
 
-from ..errors import HookNotFoundError, InvalidTokenError, WorkflowNotFoundError
+from ..errors import HookNotFoundError, InvalidTokenError, StreamNotFoundError, WorkflowNotFoundError
 
 FAILED = 1
 USAGE = 2
@@ -54,7 +54,7 @@ def explain(error: BaseException) -> tuple[int, str]:
 
     if hasattr(error, "format_message"):  # typer's own: a wrong option, a missing argument
         return USAGE, _usage(error)
-    if isinstance(error, (WorkflowNotFoundError, HookNotFoundError)):
+    if isinstance(error, (WorkflowNotFoundError, HookNotFoundError, StreamNotFoundError)):
         return UNKNOWN_RUN, str(error)
     if isinstance(error, (ConfigurationError, InvalidIdError, InvalidTokenError)):
         return USAGE, str(error)

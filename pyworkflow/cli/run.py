@@ -108,7 +108,11 @@ async def _start(
 
     from ..engine.control import start
     from ..engine.engine import Engine, use_engine
+    from ..engine.transient import is_transient
+    from .transient import run_without_a_log
 
+    if is_transient(workflow, None):
+        return await run_without_a_log(session, workflow, args, kwargs, options, _is_of_the_run)
     key = options["idempotency_key"]
     run_id = IdSource().run_id() if key is None else derive_run_id("key", key)
 

@@ -52,9 +52,10 @@ def worker(
     loaded = load_configured(module)
     if loaded is None:
         raise UsageError("a worker needs the module that defines the workflows: pyworkflow worker MODULE")
-    from ..definitions import list_workflows
+    from ..definitions import SYSTEM, list_workflows
 
-    names = sorted({w.name for w in workflows_of(loaded).values()} | set(list_workflows()))
+    known = {w.name for w in workflows_of(loaded).values()} | set(list_workflows())
+    names = sorted(name for name in known if not name.startswith(SYSTEM)) or sorted(known)
     if not names:
         raise UsageError(f"{loaded.__name__} defines no workflow; decorate an async function with @workflow")
     _log_to_stderr()

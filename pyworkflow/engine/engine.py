@@ -85,11 +85,13 @@ class Engine:
         self.settings = settings or Settings()
         self.queue = CommitQueue(storage)
         self.owner_name = f"{socket.gethostname()}:{os.getpid()}"[:200]
+        self.transient = False  # whether its storage ends with the runs, so that none may leave memory
         self.live: dict[str, Drive] = {}
         self.news: dict[str, list[Any]] = {}  # of children, for each parent that is being told
+        self.told: dict[str, list[Any]] = {}  # who waits to tell a run something, while another does
         self.followers: set[Callable[[str], object]] = set()  # told of every run that `notify` is
         self.joined: dict[str, Any] = {}  # what steps of streams this process has told them of
-        self.chain_ends: dict[str, str] = {}  # where the run that goes on for another was seen last
+        self.chain_ends: dict[tuple[str, str], str] = {}  # of run and incarnation, as seen last
         self._noticed = 0
         self._next_notice = 0
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
@@ -190,6 +192,11 @@ def engine_for(storage: StorageBackend, make: Callable[[StorageBackend], Engine]
         engine = make(storage)
         use_engine(engine)
     return engine
+
+
+def forget_engine(engine: Engine) -> None:
+    """The engine and its storage are not used any more on the running event loop."""
+    _engines.get(asyncio.get_running_loop(), {}).pop(id(engine.storage), None)
 
 
 def use_engine(engine: Engine) -> None:

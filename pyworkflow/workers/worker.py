@@ -15,6 +15,7 @@ from ..config import get_storage
 from ..durations import Duration, to_duration
 from ..engine.engine import SECOND, Engine, engine_for
 from ..schedules.plan import QUEUE as SCHEDULES
+from ..tidying import begin_tidying
 from .backoff import Backoff
 from .cache import Cache
 from .driving import Driving
@@ -164,7 +165,7 @@ class Worker:
 
     async def _serve(self, engine: Engine, driving: Driving) -> None:
         # Before the first claim, so that nothing falls between the two.
-        listening = self._begin_to_listen(engine)
+        beside = [self._begin_to_listen(engine), None if self._once else begin_tidying(engine)]
         try:
             while not self._stopping:
                 claimed = await self._take()
@@ -174,9 +175,11 @@ class Worker:
                 if not self._stopping:
                     await self._rest(claimed)
         finally:
-            if listening is not None:
-                listening.cancel()
-                await asyncio.wait([listening])
+            tasks = [task for task in beside if task is not None]
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
 
     def _begin_to_listen(self, engine: Engine) -> asyncio.Task[None] | None:
         if self._once or not engine.storage.capabilities.push:

@@ -23,6 +23,9 @@ from .children import (
 from .notebook import PatchApplied, StatePublished, StepContextSet
 from .progress import StepCheckpointDeleted, StepCheckpointSaved, StepHeartbeat
 from .queues import DeduplicationIdTaken, QueueOpened, Slot, SlotsChanged
+from .reopening import (
+    RunReopened,
+)
 from .runs import (
     CancellationRequested,
     DeliveriesMade,
@@ -78,6 +81,7 @@ __all__ = [
     "Payload",
     "QueueOpened",
     "RunRecovered",
+    "RunReopened",
     "ScheduleChanged",
     "ScheduledRun",
     "SignalReceived",

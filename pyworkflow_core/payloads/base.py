@@ -40,6 +40,7 @@ class EventType(StrEnum):
     CHILD_WORKFLOW_RELEASED = "child_workflow_released"
     WORKFLOW_CONTINUED_AS_NEW = "workflow_continued_as_new"
     DELIVERIES_MADE = "deliveries_made"
+    RUN_REOPENED = "run_reopened"
     SIGNAL_RECEIVED = "signal_received"
     SIGNAL_SENT = "signal_sent"
     PATCH_APPLIED = "patch_applied"

@@ -77,7 +77,7 @@ class WorkflowFailed(Payload, frozen=True, gc=False, omit_defaults=True):
 
 
 class WorkflowCancelled(Payload, frozen=True, gc=False, omit_defaults=True):
-    """The run ended because a cancellation request was delivered to it."""
+    """The run ended because a cancellation request was delivered to it; `reason` is the request's."""
 
     TYPE: ClassVar[EventType] = EventType.WORKFLOW_CANCELLED
 
