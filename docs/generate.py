@@ -34,8 +34,10 @@ TYPE_WORDS = {
     "tuple[CarriedHook, ...]": "list of `CarriedHook`",
     "tuple[CarriedChild, ...]": "list of `CarriedChild`",
     "tuple[CarriedSignal, ...]": "list of `CarriedSignal`",
-    "CarriedContext | None": "`CarriedContext`, or None",
+    "tuple[Slot, ...]": "list of [`Slot`](#slot)",
     "tuple[int, ...]": "list of integers",
+    "tuple[tuple[int, int], ...]": "list of two integers each",
+    "CarriedContext | None": "`CarriedContext`, or None",
     "tuple[ScheduledRun, ...]": "list of [runs](#scheduledrun)",
     "tuple[str | None, str] | None": "list of two texts, or None",
 }
@@ -46,7 +48,7 @@ EXIT_CODES = {
     2: "the command or the configuration is wrong",
     3: "the run is suspended: it sleeps, or waits for an answer; for `conformance`: nothing is broken, but "
     "something declared could not be checked",
-    4: "there is no such run or hook",
+    4: "there is no such run, hook or schedule",
     5: "the storage cannot be used",
     130: "stopped by Ctrl-C; a worker stops in good order instead, with 0",
     141: "whoever read the output has gone",
@@ -78,6 +80,12 @@ def events_page() -> str:
         carried.CarriedContext,
     ):
         parts += [f"### `{part.__name__}`\n", _prose(part), _field_table(part)]
+    parts += [
+        "## Parts of a queue's events\n",
+        "### `Slot`\n",
+        _prose(payloads.Slot),
+        _field_table(payloads.Slot),
+    ]
     return "\n".join(parts)
 
 

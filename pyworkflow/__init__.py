@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         delete_schedule_blocking,
         delete_workflow_run_blocking,
         emit_blocking,
+        get_queue_blocking,
         get_schedule_blocking,
         get_workflow_chain_blocking,
         get_workflow_events_blocking,
@@ -73,10 +74,12 @@ if TYPE_CHECKING:
     from .engine.deleting import delete_workflow_run
     from .engine.external import ResumeResult, cancel_workflow, resume_hook
     from .engine.retrying import RetriedRun, retry_workflow
+    from .engine.transient import TransientRun
     from .errors import (
         ChildWorkflowError,
         ChildWorkflowFailedError,
         CompensationError,
+        DeduplicationError,
         DeleteRefusedError,
         DiscoveryError,
         FatalError,
@@ -127,6 +130,7 @@ if TYPE_CHECKING:
     from .primitives import TypedHook, define_hook, hook, shield, sleep
     from .pruning import PrunedRuns, prune_workflow_runs
     from .queries import get_workflow_state, publish, query, query_workflow
+    from .queues import QueueLimits, QueueState, configure_queue, get_queue, get_queue_limits
     from .runs import (
         WorkflowRun,
         get_workflow_chain,
@@ -164,7 +168,7 @@ if TYPE_CHECKING:
         stream_workflow,
         terminate,
     )
-    from .worker import Worker
+    from .workers import Worker, WorkerHealth, WorkerStats
 
 __version__ = "0.1.0"
 
@@ -176,6 +180,7 @@ __all__ = [
     "ChildWorkflowHandle",
     "CompensationError",
     "ConfigurationError",
+    "DeduplicationError",
     "DeleteRefusedError",
     "DiscoveryError",
     "Event",
@@ -197,6 +202,8 @@ __all__ = [
     "OverlapPolicy",
     "PrunedRuns",
     "QueryNotFoundError",
+    "QueueLimits",
+    "QueueState",
     "RecentRun",
     "ResumeResult",
     "RetriedRun",
@@ -223,9 +230,12 @@ __all__ = [
     "StreamFailedError",
     "StreamNotFoundError",
     "StreamWorkflowResult",
+    "TransientRun",
     "TypedHook",
     "UnserializableValueError",
     "Worker",
+    "WorkerHealth",
+    "WorkerStats",
     "WorkflowAlreadyRunningError",
     "WorkflowDefinition",
     "WorkflowError",
@@ -248,6 +258,7 @@ __all__ = [
     "compensate",
     "configure",
     "configure_from_yaml",
+    "configure_queue",
     "continue_as_new",
     "create_schedule",
     "create_schedule_blocking",
@@ -265,6 +276,9 @@ __all__ = [
     "get_config",
     "get_current_signal",
     "get_logger",
+    "get_queue",
+    "get_queue_blocking",
+    "get_queue_limits",
     "get_schedule",
     "get_schedule_blocking",
     "get_step_context",
@@ -357,18 +371,18 @@ _HOMES = {
     "pyworkflow_core.plugins": "list_backends open_storage",
     "pyworkflow_core.record": "RunStatus",
     "pyworkflow_core.storage": "StorageBackend",
-    ".bulk": "cancel_workflow_runs",
     ".blocking": (
         "activate_scheduled_workflows_blocking backfill_schedule_blocking cancel_workflow_blocking "
         "cancel_workflow_runs_blocking create_schedule_blocking delete_schedule_blocking "
-        "delete_workflow_run_blocking emit_blocking get_schedule_blocking get_workflow_chain_blocking "
-        "get_workflow_events_blocking get_workflow_run_blocking "
+        "delete_workflow_run_blocking emit_blocking get_queue_blocking get_schedule_blocking "
+        "get_workflow_chain_blocking get_workflow_events_blocking get_workflow_run_blocking "
         "get_workflow_run_by_idempotency_key_blocking get_workflow_state_blocking list_hooks_blocking "
         "list_schedules_blocking list_workflow_runs_blocking pause_schedule_blocking "
         "prune_workflow_runs_blocking query_workflow_blocking resume_blocking resume_hook_blocking "
         "resume_schedule_blocking retry_workflow_blocking run_blocking run_stream_workflow_blocking "
         "start_blocking terminate_blocking trigger_schedule_blocking update_schedule_blocking"
     ),
+    ".bulk": "cancel_workflow_runs",
     ".cancellation": "check_cancellation is_cancelled",
     ".children": "ChildWorkflowHandle start_child_workflow",
     ".config": "configure configure_from_yaml discover_workflows get_config get_storage reset_config",
@@ -381,15 +395,16 @@ _HOMES = {
     ".engine.deleting": "delete_workflow_run",
     ".engine.external": "ResumeResult cancel_workflow resume_hook",
     ".engine.retrying": "RetriedRun retry_workflow",
+    ".engine.transient": "TransientRun",
     ".errors": (
-        "ChildWorkflowError ChildWorkflowFailedError CompensationError DeleteRefusedError DiscoveryError "
-        "FatalError HistoryLimitError HookAlreadyReceivedError HookExpiredError HookNotFoundError "
-        "HookTokenInUseError IdempotencyConflictError InvalidTokenError MaxNestingDepthError "
-        "QueryNotFoundError RetryRefusedError RetryableError ScheduleExistsError ScheduleNotFoundError "
-        "StepContextError StepHeartbeatTimeoutError StepNotAwaitedError StepOutsideWorkflowError "
-        "StepTimeoutError StepTransactionError StreamFailedError StreamNotFoundError "
-        "WorkflowAlreadyRunningError WorkflowInterruptedError WorkflowNotFoundError "
-        "WorkflowNotRegisteredError WorkflowStalledError WorkflowTimeoutError"
+        "ChildWorkflowError ChildWorkflowFailedError CompensationError DeduplicationError "
+        "DeleteRefusedError DiscoveryError FatalError HistoryLimitError HookAlreadyReceivedError "
+        "HookExpiredError HookNotFoundError HookTokenInUseError IdempotencyConflictError "
+        "InvalidTokenError MaxNestingDepthError QueryNotFoundError RetryRefusedError RetryableError "
+        "ScheduleExistsError ScheduleNotFoundError StepContextError StepHeartbeatTimeoutError "
+        "StepNotAwaitedError StepOutsideWorkflowError StepTimeoutError StepTransactionError "
+        "StreamFailedError StreamNotFoundError WorkflowAlreadyRunningError WorkflowInterruptedError "
+        "WorkflowNotFoundError WorkflowNotRegisteredError WorkflowStalledError WorkflowTimeoutError"
     ),
     ".in_steps": (
         "StepInfo delete_step_checkpoint delete_step_checkpoint_blocking heartbeat load_step_checkpoint "
@@ -402,6 +417,7 @@ _HOMES = {
     ".primitives": "TypedHook define_hook hook shield sleep",
     ".pruning": "PrunedRuns prune_workflow_runs",
     ".queries": "get_workflow_state publish query query_workflow",
+    ".queues": "QueueLimits QueueState configure_queue get_queue get_queue_limits",
     ".runs": (
         "WorkflowRun get_workflow_chain get_workflow_events get_workflow_run "
         "get_workflow_run_by_idempotency_key list_workflow_runs"
@@ -421,7 +437,7 @@ _HOMES = {
         "Signal StreamWorkflowResult emit get_checkpoint get_current_signal run_stream_workflow "
         "save_checkpoint set_result stream_step stream_workflow terminate"
     ),
-    ".worker": "Worker",
+    ".workers": "Worker WorkerHealth WorkerStats",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 

@@ -24,6 +24,7 @@ from .engine.retrying import retry_workflow
 from .open_hooks import list_hooks
 from .pruning import prune_workflow_runs
 from .queries import get_workflow_state, query_workflow
+from .queues import get_queue
 from .runs import (
     get_workflow_chain,
     get_workflow_events,
@@ -114,6 +115,7 @@ activate_scheduled_workflows_blocking = twin(activate_scheduled_workflows)
 backfill_schedule_blocking = twin(backfill_schedule)
 create_schedule_blocking = twin(create_schedule)
 delete_schedule_blocking = twin(delete_schedule)
+get_queue_blocking = twin(get_queue)
 get_schedule_blocking = twin(get_schedule)
 get_workflow_state_blocking = twin(get_workflow_state)
 list_schedules_blocking = twin(list_schedules)

@@ -28,6 +28,7 @@
     ├── StepContextError                  (also a RuntimeError)
     ├── QueryNotFoundError
     ├── IdempotencyConflictError
+    ├── DeduplicationError                a run that goes on has the deduplication id
     ├── ScheduleExistsError               the id belongs to a schedule of something else
     ├── HookNotFoundError
     ├── HookExpiredError
@@ -41,6 +42,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from pyworkflow_core.errors import ConfigurationError, WorkflowError
 
@@ -216,6 +218,18 @@ class IdempotencyConflictError(WorkflowError):
         self.run_id = run_id
 
 
+class DeduplicationError(WorkflowError):
+    """A run that has not ended has the deduplication id. Nothing was started.
+
+    Attributes:
+        run_id: that run.
+    """
+
+    def __init__(self, message: str, run_id: str = "") -> None:
+        super().__init__(message)
+        self.run_id = run_id
+
+
 class HookNotFoundError(WorkflowError):
     """No hook answers to the token."""
 
@@ -248,7 +262,7 @@ class StreamFailedError(WorkflowError):
             comes from a log.
     """
 
-    def __init__(self, message: str, result: object = None) -> None:
+    def __init__(self, message: str, result: Any = None) -> None:
         super().__init__(message)
         self.result = result
 

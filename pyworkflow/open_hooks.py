@@ -15,6 +15,7 @@ from .config import get_storage
 from .engine.engine import Engine, engine_for
 from .engine.history import envelopes_of
 from .engine.hooklog import hooks_of
+from .engine.transient import engine_of
 from .errors import WorkflowNotFoundError
 from .filters import find_all
 
@@ -70,7 +71,7 @@ async def list_hooks(
     Raises:
         WorkflowNotFoundError: there is no such run.
     """
-    engine = engine_for(get_storage(storage))
+    engine = engine_for(get_storage(storage)) if run_id is None else engine_of(run_id, storage)
     if run_id is not None:
         record = await engine.storage.get(run_id)
         if record is None or not record.workflow:

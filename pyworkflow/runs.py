@@ -30,6 +30,7 @@ from .context import values_of
 from .definitions import find_workflow
 from .engine.engine import Engine, engine_for
 from .engine.results import last_payload
+from .engine.transient import plain_id, why_not_found
 from .errors import WorkflowNotFoundError
 from .filters import Statuses, find_all, run_query
 from .queries import payload_at, state_of
@@ -88,7 +89,7 @@ class WorkflowRun(Struct, frozen=True, kw_only=True):
 async def get_workflow_run(run_id: str, storage: StorageBackend | str | None = None) -> WorkflowRun | None:
     """The run, or None if there is no such run."""
     engine = engine_for(get_storage(storage))
-    record = await engine.storage.get(run_id)
+    record = await engine.storage.get(plain_id(run_id))
     return None if record is None or not record.workflow else await _view(engine, record)
 
 
@@ -105,9 +106,11 @@ async def get_workflow_events(run_id: str, storage: StorageBackend | str | None 
     Raises:
         WorkflowNotFoundError: there is no such run.
     """
-    events = await get_storage(storage).read(run_id)
+    events = await get_storage(storage).read(plain_id(run_id))
     if not events:
-        raise WorkflowNotFoundError(f"there is no run {run_id!r} in {get_storage(storage)!r}")
+        raise WorkflowNotFoundError(
+            f"there is no run {run_id!r} in {get_storage(storage)!r}{why_not_found(run_id)}"
+        )
     return events
 
 
@@ -120,9 +123,11 @@ async def get_workflow_chain(run_id: str, storage: StorageBackend | str | None =
         WorkflowNotFoundError: there is no such run.
     """
     engine = engine_for(get_storage(storage))
-    record = await engine.storage.get(run_id)
+    record = await engine.storage.get(plain_id(run_id))
     if record is None or not record.workflow:
-        raise WorkflowNotFoundError(f"there is no run {run_id!r} in {engine.storage!r}")
+        raise WorkflowNotFoundError(
+            f"there is no run {run_id!r} in {engine.storage!r}{why_not_found(run_id)}"
+        )
     chain = [record]
     while (before := chain[0].detail.continued_from) is not None:
         found = await engine.storage.get(before)

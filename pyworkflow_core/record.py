@@ -47,7 +47,7 @@ from .payloads import (
 
 MAX_RECORD_BYTES = 2048
 MAX_ATTRIBUTE_BYTES = 512
-GROWTH_BYTES = 490
+GROWTH_BYTES = 510
 """What owner, times, counts, places, a cancellation request and a successor add to a record in time."""
 
 
@@ -99,6 +99,7 @@ class RunDetail(Struct, frozen=True, gc=False, omit_defaults=True):
         continued_from: the run that it continues.
         continued_to: the run that continues it.
         reopened: how often its end was taken back.
+        concurrency_key: of runs with one key only so many are driven at once.
         context_at: the event that has the step context; None if none was set.
         state_at: the event that has the published state.
         hooks: whether it has, or had, hooks.
@@ -119,6 +120,7 @@ class RunDetail(Struct, frozen=True, gc=False, omit_defaults=True):
     continued_from: str | None = None
     continued_to: str | None = None
     reopened: int = 0
+    concurrency_key: str | None = None
     context_at: int | None = None
     state_at: int | None = None
     hooks: bool = False
@@ -372,6 +374,7 @@ def _apply_started(fields: dict[str, Any], detail: dict[str, Any], data: Workflo
     detail["depth"] = data.depth
     detail["tags"] = data.tags
     detail["continued_from"] = data.continued_from
+    detail["concurrency_key"] = data.concurrency_key
     if data.carried is not None and data.carried.children:
         detail["children"] = True
     if data.carried is not None and data.carried.context is not None:

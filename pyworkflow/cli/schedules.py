@@ -250,7 +250,7 @@ async def _show(session: Session, schedule_id: str) -> int:
         "completed": s.successful_runs,
         "failed": s.failed_runs,
         "cancelled": s.cancelled_runs,
-        "under way": len(s.running_run_ids),
+        "under way": s.running_count,
     }
     left_out = {"skipped": s.skipped_runs, "missed": s.missed_runs, "waiting": s.buffered_count}
     rows = [

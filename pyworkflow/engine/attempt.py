@@ -198,6 +198,11 @@ class Attempt:
                 f"step {name!r} has had the transaction of this attempt: one step_transaction() block holds "
                 "all that commits with the step. Put it into that block, or into a step of its own."
             )
+        if self.engine.transient:
+            raise StepTransactionError(
+                f"step {name!r} asks for a transaction with the log, and its run has none: it was started "
+                "with durable=False"
+            )
         if not self._storage.capabilities.transactions or not hasattr(self._storage, "transaction"):
             raise StepTransactionError(
                 f"step {name!r} asks for a transaction, and {self._storage!r} has none to share: keep the "

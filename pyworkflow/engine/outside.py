@@ -98,10 +98,11 @@ async def end_of_chain(engine: Engine, run_id: str) -> RunRecord | None:
     Returns:
         None if there is no such run, or a part of the chain was deleted.
     """
-    seen = engine.chain_ends.get(run_id)
-    record = await engine.storage.get(seen or run_id)
-    if record is None and seen is not None:
-        record = await engine.storage.get(run_id)
+    first = record = await engine.storage.get(run_id)
+    if first is not None and first.status is RunStatus.CONTINUED_AS_NEW:
+        # Where the chain ended last time, so that a long one is walked along once.
+        seen = engine.chain_ends.get((run_id, first.incarnation))
+        record = (None if seen is None else await engine.storage.get(seen)) or first
     while record is not None and record.status is RunStatus.CONTINUED_AS_NEW:
         detail = record.detail
         assert detail.continued_to is not None
@@ -112,10 +113,10 @@ async def end_of_chain(engine: Engine, run_id: str) -> RunRecord | None:
             await create(engine, last.run_id, last.start)
             successor = await engine.storage.get(last.run_id)
         record = successor
-        if record is not None:  # the next one need not walk along the whole chain
+        if record is not None and first is not None:
             if len(engine.chain_ends) >= _MOST_CHAINS:
                 engine.chain_ends.clear()
-            engine.chain_ends[run_id] = record.run_id
+            engine.chain_ends[run_id, first.incarnation] = record.run_id
     return record
 
 

@@ -22,7 +22,7 @@ from .reading import Schedule, find_schedule, not_found, plan_of, schedule_of
 from .spec import OverlapPolicy, ScheduleSpec, times_of, zone_of
 from .times import due_times
 
-_MOST_BACKFILLED = 10_000
+_MOST_BACKFILLED = 2_000
 _AT_ONCE = 500
 
 

@@ -45,6 +45,7 @@ from .plan import (
     meet,
     next_buffered,
     run_id_of,
+    shown,
     started,
     to_ask,
 )
@@ -116,7 +117,7 @@ class _Schedule:
             turns += 1
             if self.state != self._noted:
                 self._noted = self.state
-                ScheduleNote(self.machine, self.state).issue()
+                ScheduleNote(self.machine, shown(self.state)).issue()
             if self.state.status == "deleted":
                 return
             if self._signals or self._ends or self._is_due_at(self.machine.now):

@@ -20,10 +20,10 @@ from pyworkflow_core.storage import StorageBackend
 from ..config import get_storage
 from ..definitions import WorkflowDefinition, get_workflow, list_workflows
 from ..engine.engine import Engine, engine_for
-from ..engine.outside import create, end_of_chain
+from ..engine.outside import create
 from ..errors import ScheduleExistsError, StepOutsideWorkflowError
 from .plan import QUEUE, SCHEDULE, Plan, facts_of, looked
-from .reading import Schedule, attributes_of, plan_of, run_id_of_schedule, schedule_of
+from .reading import Schedule, attributes_of, find_schedule, plan_of, run_id_of_schedule, schedule_of
 from .spec import OverlapPolicy, ScheduleSpec, times_of
 from .times import first_look
 
@@ -68,26 +68,25 @@ async def create_schedule(
         schedule_id = f"sched_{engine.ids.event_id()}"
     validate_id(schedule_id, "schedule id")
     plan = _plan(engine, workflow_name, spec, args, kwargs, overlap_policy, schedule_id, queue)
-    generation = 0
     while True:
-        run_id = run_id_of_schedule(schedule_id, generation)
-        record = await engine.storage.get(run_id)
-        if record is None:
-            await create(engine, run_id, _first_event(engine, plan, generation))
-        record = await end_of_chain(engine, run_id)
-        if record is None:
-            continue  # it was created and deleted from the storage meanwhile
-        there, state = await plan_of(engine, record)
-        if record.status.is_terminal or state.status == "deleted":
-            generation += 1  # the id may be used again
-            continue
-        if _sketch(there) != _sketch(plan):
-            raise ScheduleExistsError(
-                f"schedule {schedule_id!r} exists already, and starts something else or at other times; "
-                "choose another id, or use update_schedule(…)",
-                schedule_id,
-            )
-        return await schedule_of(engine, record)
+        record = await find_schedule(engine, schedule_id)
+        generation = 0
+        if record is not None:
+            there, state = await plan_of(engine, record)
+            if not record.status.is_terminal and state.status != "deleted":
+                break
+            generation = int(record.attributes["generation"]) + 1  # the id may be used again
+        # If somebody else creates it at the same time, one of the two is found in the next round.
+        await create(
+            engine, run_id_of_schedule(schedule_id, generation), _first_event(engine, plan, generation)
+        )
+    if _sketch(there) != _sketch(plan):
+        raise ScheduleExistsError(
+            f"schedule {schedule_id!r} exists already, and starts something else or at other times; "
+            "choose another id, or use update_schedule(…)",
+            schedule_id,
+        )
+    return await schedule_of(engine, record)
 
 
 def refuse_in_workflow(what: str) -> None:

@@ -30,6 +30,7 @@ PAUSE, RESUME, UPDATE, DELETE = "pause", "resume", "update", "delete"
 TRIGGER, BACKFILL = "trigger", "backfill"
 
 _RECENT = 10
+_SHOWN = 20
 _MOST_BUFFERED = 1000
 
 
@@ -155,6 +156,17 @@ def asked(plan: Plan, state: ScheduleChanged, signal: str, ask: Ask) -> tuple[Pl
     if signal == DELETE:
         return plan, replace(nothing_next, status="deleted", buffered=())
     return plan, state
+
+
+def shown(state: ScheduleChanged) -> ScheduleChanged:
+    """The state as it is noted: of a bounded size, however many runs are under way."""
+    return replace(
+        state,
+        running=state.running[:_SHOWN],
+        running_count=len(state.running),
+        buffered=(),
+        buffered_count=len(state.buffered),
+    )
 
 
 def looked(state: ScheduleChanged, found: Look) -> ScheduleChanged:

@@ -24,7 +24,7 @@ from ..definitions import list_workflows
 from ..engine.engine import Engine, engine_for
 from ..engine.outside import end_of_chain
 from ..errors import ScheduleNotFoundError
-from .plan import ATTRIBUTE, RESUME, SCHEDULE, UPDATE, Plan, asked, to_ask
+from .plan import ATTRIBUTE, RESUME, SCHEDULE, UPDATE, Plan, asked, shown, to_ask
 from .spec import OverlapPolicy, ScheduleSpec, ScheduleStatus, spec_of
 from .times import first_look
 
@@ -62,7 +62,8 @@ class Schedule(Struct, frozen=True, kw_only=True):
         next_run_time: when it fires next; None if it is paused, or will not be due any more.
         last_run_at: the due time of the newest run.
         last_run_id: the newest run.
-        running_run_ids: runs that have not ended, oldest first.
+        running_run_ids: runs that have not ended, the oldest twenty.
+        running_count: how many runs have not ended.
         buffered_count: due times that wait for these runs to end.
         total_runs: how many runs were started.
         successful_runs: how many of them completed.
@@ -89,6 +90,7 @@ class Schedule(Struct, frozen=True, kw_only=True):
     last_run_at: datetime | None = None
     last_run_id: str | None = None
     running_run_ids: tuple[str, ...] = ()
+    running_count: int = 0
     buffered_count: int = 0
     total_runs: int = 0
     successful_runs: int = 0
@@ -162,13 +164,28 @@ async def find_schedule(engine: Engine, schedule_id: str) -> RunRecord | None:
     first: RunRecord | None = None
     while (found := await engine.storage.get(run_id_of_schedule(schedule_id, generation))) is not None:
         first, generation = found, generation + 1
-    if first is None or first.status is not RunStatus.CONTINUED_AS_NEW:
+    if first is None:
+        return await _end_without_beginning(engine, schedule_id)
+    if first.status is not RunStatus.CONTINUED_AS_NEW:
         return first
     # Its chain may have thousands of links by now: look for the end before going along it.
     query = RunQuery(workflow=SCHEDULE, status=_LIVE, attributes=attributes_of(schedule_id, generation - 1))
     for record in (await engine.storage.find(query, limit=1)).records:
         return record
-    return await end_of_chain(engine, first.run_id)
+    # If a part of it was deleted from the storage, this is where it ends.
+    return await end_of_chain(engine, first.run_id) or first
+
+
+async def _end_without_beginning(engine: Engine, schedule_id: str) -> RunRecord | None:
+    """The run that a schedule is now, if its first ones were deleted from the storage."""
+    for statuses in (_LIVE, _CONTINUED):
+        query = RunQuery(workflow=SCHEDULE, status=statuses, attributes={ATTRIBUTE: schedule_id})
+        for record in (await engine.storage.find(query, limit=100)).records:
+            if record.status is not RunStatus.CONTINUED_AS_NEW:
+                return record
+            if record.detail.owes:
+                return await end_of_chain(engine, record.run_id)
+    return None
 
 
 def run_id_of_schedule(schedule_id: str, generation: int) -> str:
@@ -202,7 +219,7 @@ async def plan_of(engine: Engine, record: RunRecord) -> tuple[Plan, ScheduleChan
             if isinstance(payload, SignalReceived):
                 heard.insert(0, payload)
         before = after
-    return _told(engine, plan, state, [*told, *heard])
+    return _told(engine, plan, shown(state), [*told, *heard])
 
 
 def decode_arguments(engine: Engine, started: WorkflowStarted) -> tuple[Plan, ScheduleChanged]:
@@ -231,7 +248,7 @@ async def schedule_of(engine: Engine, record: RunRecord) -> Schedule:
     """The schedule for people."""
     plan, state = await plan_of(engine, record)
     status = ScheduleStatus(state.status)
-    if record.status.is_terminal and record.status is not RunStatus.CONTINUED_AS_NEW:
+    if record.status.is_terminal:
         status = ScheduleStatus.DELETED  # by whatever way
     args, kwargs = _arguments(engine, plan)
     last = state.recent[0] if state.recent else None
@@ -248,7 +265,8 @@ async def schedule_of(engine: Engine, record: RunRecord) -> Schedule:
         last_run_at=_moment(last.at if last is not None else None),
         last_run_id=last.run_id if last is not None else None,
         running_run_ids=state.running,
-        buffered_count=len(state.buffered),
+        running_count=state.running_count,
+        buffered_count=state.buffered_count,
         total_runs=state.runs,
         successful_runs=state.successes,
         failed_runs=state.failures,

@@ -22,6 +22,7 @@ from .children import (
 )
 from .notebook import PatchApplied, StatePublished, StepContextSet
 from .progress import StepCheckpointDeleted, StepCheckpointSaved, StepHeartbeat
+from .queues import DeduplicationIdTaken, QueueOpened, Slot, SlotsChanged
 from .reopening import (
     RunReopened,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "ChildWorkflowFailed",
     "ChildWorkflowReleased",
     "ChildWorkflowStarted",
+    "DeduplicationIdTaken",
     "DeliveriesMade",
     "EventType",
     "HookCreated",
@@ -77,6 +79,7 @@ __all__ = [
     "HookTokenTaken",
     "PatchApplied",
     "Payload",
+    "QueueOpened",
     "RunRecovered",
     "RunReopened",
     "ScheduleChanged",
@@ -86,6 +89,8 @@ __all__ = [
     "SleepCancelled",
     "SleepCompleted",
     "SleepStarted",
+    "Slot",
+    "SlotsChanged",
     "StatePublished",
     "StepCancelled",
     "StepCheckpointDeleted",

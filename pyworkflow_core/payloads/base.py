@@ -52,6 +52,9 @@ class EventType(StrEnum):
     STEP_CHECKPOINT_SAVED = "step_checkpoint_saved"
     STEP_CHECKPOINT_DELETED = "step_checkpoint_deleted"
     SCHEDULE_CHANGED = "schedule_changed"
+    QUEUE_OPENED = "queue_opened"
+    SLOTS_CHANGED = "slots_changed"
+    DEDUPLICATION_ID_TAKEN = "deduplication_id_taken"
 
 
 class Payload(Struct, frozen=True, gc=False, omit_defaults=True):

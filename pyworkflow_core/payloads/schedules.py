@@ -35,8 +35,10 @@ class ScheduleChanged(Payload, frozen=True, gc=False, omit_defaults=True):
         after: due times up to this one are done with.
         next_at: the next due time; None if there is none.
         wake_at: when that one fires: a little later, where the schedule has jitter.
-        running: runs that were started and have not ended, oldest first.
-        buffered: due times that wait for these runs to end.
+        running: runs that were started and have not ended, oldest first; in a log the first twenty.
+        running_count: how many there are, where not all of them stand here.
+        buffered: due times that wait for these runs to end; in a log none.
+        buffered_count: how many there are, where they do not stand here.
         runs: how many runs were started.
         successes: how many of them completed.
         failures: how many failed.
@@ -57,7 +59,9 @@ class ScheduleChanged(Payload, frozen=True, gc=False, omit_defaults=True):
     next_at: int | None = None
     wake_at: int | None = None
     running: tuple[str, ...] = ()
+    running_count: int = 0
     buffered: tuple[int, ...] = ()
+    buffered_count: int = 0
     runs: int = 0
     successes: int = 0
     failures: int = 0

@@ -30,6 +30,7 @@ from pyworkflow import (
 from pyworkflow.engine.clock import VirtualClock
 from pyworkflow.engine.engine import Engine
 from pyworkflow.engine.signals import tell
+from pyworkflow.schedules.reading import find_schedule
 from pyworkflow_core.events import from_micros
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -232,6 +233,58 @@ def test_a_backfill_starts_a_run_for_every_due_time_of_a_stretch() -> None:
         assert int(runs[0].attributes["scheduled_for"]) == at("2026-01-04 12:00")
         again = await backfill_schedule("s", start, end, storage=world.storage)
         assert not set(again) & set(run_ids)
+
+    simulated(scenario)
+
+
+def test_many_runs_at_once_do_not_swell_the_log_of_their_schedule() -> None:
+    async def scenario(world: World) -> None:
+        made = await create_schedule(slow, EVERY_MINUTE, 1, schedule_id="s", storage=world.storage)
+        before = from_micros(START)
+        await backfill_schedule("s", before - timedelta(minutes=299), before, storage=world.storage)
+        await work_until(world.engine, world.clock, world.clock.now())
+        now = await get_schedule("s", world.storage)
+        assert now is not None
+        assert (now.running_count, len(now.running_run_ids)) == (300, 20)
+        await world.pass_time(2 * SECOND)
+        now = await get_schedule("s", world.storage)
+        assert now is not None
+        assert (now.running_count, now.successful_runs) == (0, 300)
+        events = await world.storage.read(made.run_id)
+        assert max(len(event.body) for event in events if event.type == "schedule_changed") < 3000
+
+    simulated(scenario)
+
+
+def test_a_schedule_is_found_although_its_first_runs_were_deleted_from_the_storage() -> None:
+    async def scenario(world: World) -> None:
+        made = await create_schedule(quick, EVERY_MINUTE, schedule_id="s", storage=world.storage)
+        await world.pass_time(60 * MINUTE)
+        first = await world.storage.get(made.run_id)
+        assert first is not None
+        assert first.status == "continued_as_new"
+        await world.storage.delete(made.run_id, expected=first.head)
+        again = await create_schedule(quick, EVERY_MINUTE, schedule_id="s", storage=world.storage)
+        assert again.total_runs == 60
+        await pause_schedule("s", storage=world.storage)
+        await world.pass_time(5 * MINUTE)
+        assert len(await world.due()) == 60
+
+    simulated(scenario)
+
+
+def test_a_schedule_whose_last_run_was_deleted_from_the_storage_is_gone_and_its_id_free() -> None:
+    async def scenario(world: World) -> None:
+        await create_schedule(quick, EVERY_MINUTE, schedule_id="s", storage=world.storage)
+        await world.pass_time(60 * MINUTE)
+        last = await find_schedule(world.engine, "s")
+        assert last is not None
+        await world.storage.delete(last.run_id, expected=last.head)
+        gone = await get_schedule("s", world.storage)
+        assert gone is not None
+        assert gone.status == "deleted"
+        again = await create_schedule(quick, EVERY_MINUTE, schedule_id="s", storage=world.storage)
+        assert (again.status, again.total_runs) == ("active", 0)
 
     simulated(scenario)
 
