@@ -1,6 +1,6 @@
 """What a step costs, end to end: `python benchmarks/step.py [steps]`.
 
-A workflow of N small steps, one after the other, on the memory store (no I/O) and on the file
+A workflow of N small steps, one after the other, without a log, on the memory store and on the file
 store beside a bare write and fdatasync of as many bytes; then 200 runs of 10 steps at once.
 One JSON object a line; microseconds a step.
 """
@@ -35,20 +35,20 @@ async def charges(steps: int) -> int:
     return steps
 
 
-async def in_sequence(storage: StorageBackend, steps: int) -> tuple[float, float]:
+async def in_sequence(storage: StorageBackend, steps: int, *, durable: bool = True) -> tuple[float, float]:
     """Microseconds a step, and what the last tenth costs over the first."""
     MARKS.clear()
-    await start(charges, steps, storage=storage)
+    await start(charges, steps, storage=storage, durable=durable)
     gaps = [b - a for a, b in pairwise(MARKS)]
     tenth = len(gaps) // 10
     growth = statistics.median(gaps[-tenth:]) / statistics.median(gaps[:tenth])
     return statistics.median(gaps) * 1e6, growth
 
 
-async def at_once(storage: StorageBackend, runs: int, steps: int) -> float:
+async def at_once(storage: StorageBackend, runs: int, steps: int, *, durable: bool = True) -> float:
     """Steps a second of many runs together."""
     began = time.perf_counter()
-    await asyncio.gather(*[start(charges, steps, storage=storage) for _ in range(runs)])
+    await asyncio.gather(*[start(charges, steps, storage=storage, durable=durable) for _ in range(runs)])
     return runs * steps / (time.perf_counter() - began)
 
 
@@ -71,6 +71,14 @@ def show(what: str, **figures: Any) -> None:
 
 def size_of(folder: str) -> int:
     return sum(os.path.getsize(os.path.join(folder, name)) for name in os.listdir(folder))
+
+
+async def transient(steps: int) -> None:
+    await in_sequence(InMemoryStorageBackend(), 200, durable=False)
+    us, growth = await in_sequence(InMemoryStorageBackend(), steps, durable=False)
+    rate = await at_once(InMemoryStorageBackend(), 200, 10, durable=False)
+    show("step without a log", steps=steps, us=round(us, 1), growth=round(growth, 2))
+    show("200 runs of 10 steps at once without a log", steps_per_second=round(rate))
 
 
 async def memory(steps: int) -> None:
@@ -104,6 +112,7 @@ async def file(steps: int) -> None:
 
 def main() -> None:
     steps = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    asyncio.run(transient(steps))
     asyncio.run(memory(steps))
     asyncio.run(file(steps))
 

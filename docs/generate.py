@@ -34,8 +34,10 @@ TYPE_WORDS = {
     "tuple[CarriedHook, ...]": "list of `CarriedHook`",
     "tuple[CarriedChild, ...]": "list of `CarriedChild`",
     "tuple[CarriedSignal, ...]": "list of `CarriedSignal`",
-    "CarriedContext | None": "`CarriedContext`, or None",
+    "tuple[Slot, ...]": "list of [`Slot`](#slot)",
     "tuple[int, ...]": "list of integers",
+    "tuple[tuple[int, int], ...]": "list of two integers each",
+    "CarriedContext | None": "`CarriedContext`, or None",
     "tuple[ScheduledRun, ...]": "list of [runs](#scheduledrun)",
     "tuple[str | None, str] | None": "list of two texts, or None",
 }
@@ -78,6 +80,12 @@ def events_page() -> str:
         carried.CarriedContext,
     ):
         parts += [f"### `{part.__name__}`\n", _prose(part), _field_table(part)]
+    parts += [
+        "## Parts of a queue's events\n",
+        "### `Slot`\n",
+        _prose(payloads.Slot),
+        _field_table(payloads.Slot),
+    ]
     return "\n".join(parts)
 
 

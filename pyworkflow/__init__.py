@@ -25,9 +25,12 @@ if TYPE_CHECKING:
         activate_scheduled_workflows_blocking,
         backfill_schedule_blocking,
         cancel_workflow_blocking,
+        cancel_workflow_runs_blocking,
         create_schedule_blocking,
         delete_schedule_blocking,
+        delete_workflow_run_blocking,
         emit_blocking,
+        get_queue_blocking,
         get_schedule_blocking,
         get_workflow_chain_blocking,
         get_workflow_events_blocking,
@@ -38,10 +41,12 @@ if TYPE_CHECKING:
         list_schedules_blocking,
         list_workflow_runs_blocking,
         pause_schedule_blocking,
+        prune_workflow_runs_blocking,
         query_workflow_blocking,
         resume_blocking,
         resume_hook_blocking,
         resume_schedule_blocking,
+        retry_workflow_blocking,
         run_blocking,
         run_stream_workflow_blocking,
         start_blocking,
@@ -49,6 +54,7 @@ if TYPE_CHECKING:
         trigger_schedule_blocking,
         update_schedule_blocking,
     )
+    from .bulk import cancel_workflow_runs
     from .cancellation import check_cancellation, is_cancelled
     from .children import ChildWorkflowHandle, start_child_workflow
     from .config import (
@@ -65,11 +71,16 @@ if TYPE_CHECKING:
     from .engine.attempt import step_transaction
     from .engine.continuing import continue_as_new
     from .engine.control import resume, start
+    from .engine.deleting import delete_workflow_run
     from .engine.external import ResumeResult, cancel_workflow, resume_hook
+    from .engine.retrying import RetriedRun, retry_workflow
+    from .engine.transient import TransientRun
     from .errors import (
         ChildWorkflowError,
         ChildWorkflowFailedError,
         CompensationError,
+        DeduplicationError,
+        DeleteRefusedError,
         DiscoveryError,
         FatalError,
         HistoryLimitError,
@@ -82,6 +93,7 @@ if TYPE_CHECKING:
         MaxNestingDepthError,
         QueryNotFoundError,
         RetryableError,
+        RetryRefusedError,
         ScheduleExistsError,
         ScheduleNotFoundError,
         StepContextError,
@@ -116,7 +128,9 @@ if TYPE_CHECKING:
     from .open_hooks import HookInfo, list_hooks
     from .patches import patched
     from .primitives import TypedHook, define_hook, hook, shield, sleep
+    from .pruning import PrunedRuns, prune_workflow_runs
     from .queries import get_workflow_state, publish, query, query_workflow
+    from .queues import QueueLimits, QueueState, configure_queue, get_queue, get_queue_limits
     from .runs import (
         WorkflowRun,
         get_workflow_chain,
@@ -154,7 +168,7 @@ if TYPE_CHECKING:
         stream_workflow,
         terminate,
     )
-    from .worker import Worker
+    from .workers import Worker, WorkerHealth, WorkerStats
 
 __version__ = "0.1.0"
 
@@ -166,6 +180,8 @@ __all__ = [
     "ChildWorkflowHandle",
     "CompensationError",
     "ConfigurationError",
+    "DeduplicationError",
+    "DeleteRefusedError",
     "DiscoveryError",
     "Event",
     "EventType",
@@ -184,9 +200,14 @@ __all__ = [
     "MaxNestingDepthError",
     "NonDeterminismError",
     "OverlapPolicy",
+    "PrunedRuns",
     "QueryNotFoundError",
+    "QueueLimits",
+    "QueueState",
     "RecentRun",
     "ResumeResult",
+    "RetriedRun",
+    "RetryRefusedError",
     "RetryableError",
     "RunStatus",
     "Saga",
@@ -209,9 +230,12 @@ __all__ = [
     "StreamFailedError",
     "StreamNotFoundError",
     "StreamWorkflowResult",
+    "TransientRun",
     "TypedHook",
     "UnserializableValueError",
     "Worker",
+    "WorkerHealth",
+    "WorkerStats",
     "WorkflowAlreadyRunningError",
     "WorkflowDefinition",
     "WorkflowError",
@@ -228,10 +252,13 @@ __all__ = [
     "backfill_schedule_blocking",
     "cancel_workflow",
     "cancel_workflow_blocking",
+    "cancel_workflow_runs",
+    "cancel_workflow_runs_blocking",
     "check_cancellation",
     "compensate",
     "configure",
     "configure_from_yaml",
+    "configure_queue",
     "continue_as_new",
     "create_schedule",
     "create_schedule_blocking",
@@ -240,6 +267,8 @@ __all__ = [
     "delete_schedule_blocking",
     "delete_step_checkpoint",
     "delete_step_checkpoint_blocking",
+    "delete_workflow_run",
+    "delete_workflow_run_blocking",
     "discover_workflows",
     "emit",
     "emit_blocking",
@@ -247,6 +276,9 @@ __all__ = [
     "get_config",
     "get_current_signal",
     "get_logger",
+    "get_queue",
+    "get_queue_blocking",
+    "get_queue_limits",
     "get_schedule",
     "get_schedule_blocking",
     "get_step_context",
@@ -279,6 +311,8 @@ __all__ = [
     "patched",
     "pause_schedule",
     "pause_schedule_blocking",
+    "prune_workflow_runs",
+    "prune_workflow_runs_blocking",
     "publish",
     "query",
     "query_workflow",
@@ -291,6 +325,8 @@ __all__ = [
     "resume_hook_blocking",
     "resume_schedule",
     "resume_schedule_blocking",
+    "retry_workflow",
+    "retry_workflow_blocking",
     "rng",
     "run_blocking",
     "run_stream_workflow",
@@ -337,15 +373,16 @@ _HOMES = {
     "pyworkflow_core.storage": "StorageBackend",
     ".blocking": (
         "activate_scheduled_workflows_blocking backfill_schedule_blocking cancel_workflow_blocking "
-        "create_schedule_blocking delete_schedule_blocking emit_blocking "
-        "get_schedule_blocking get_workflow_chain_blocking get_workflow_events_blocking "
-        "get_workflow_run_blocking get_workflow_run_by_idempotency_key_blocking "
-        "get_workflow_state_blocking list_hooks_blocking list_schedules_blocking "
-        "list_workflow_runs_blocking pause_schedule_blocking query_workflow_blocking resume_blocking "
-        "resume_hook_blocking resume_schedule_blocking run_blocking run_stream_workflow_blocking "
-        " start_blocking terminate_blocking trigger_schedule_blocking "
-        "update_schedule_blocking"
+        "cancel_workflow_runs_blocking create_schedule_blocking delete_schedule_blocking "
+        "delete_workflow_run_blocking emit_blocking get_queue_blocking get_schedule_blocking "
+        "get_workflow_chain_blocking get_workflow_events_blocking get_workflow_run_blocking "
+        "get_workflow_run_by_idempotency_key_blocking get_workflow_state_blocking list_hooks_blocking "
+        "list_schedules_blocking list_workflow_runs_blocking pause_schedule_blocking "
+        "prune_workflow_runs_blocking query_workflow_blocking resume_blocking resume_hook_blocking "
+        "resume_schedule_blocking retry_workflow_blocking run_blocking run_stream_workflow_blocking "
+        "start_blocking terminate_blocking trigger_schedule_blocking update_schedule_blocking"
     ),
+    ".bulk": "cancel_workflow_runs",
     ".cancellation": "check_cancellation is_cancelled",
     ".children": "ChildWorkflowHandle start_child_workflow",
     ".config": "configure configure_from_yaml discover_workflows get_config get_storage reset_config",
@@ -355,16 +392,19 @@ _HOMES = {
     ".engine.attempt": "step_transaction",
     ".engine.continuing": "continue_as_new",
     ".engine.control": "resume start",
+    ".engine.deleting": "delete_workflow_run",
     ".engine.external": "ResumeResult cancel_workflow resume_hook",
+    ".engine.retrying": "RetriedRun retry_workflow",
+    ".engine.transient": "TransientRun",
     ".errors": (
-        "ChildWorkflowError ChildWorkflowFailedError CompensationError DiscoveryError FatalError "
-        "HistoryLimitError HookAlreadyReceivedError HookExpiredError HookNotFoundError "
-        "HookTokenInUseError IdempotencyConflictError InvalidTokenError MaxNestingDepthError "
-        "QueryNotFoundError RetryableError ScheduleExistsError ScheduleNotFoundError StepContextError "
-        "StepHeartbeatTimeoutError StepNotAwaitedError StepOutsideWorkflowError StepTimeoutError "
-        "StepTransactionError StreamFailedError StreamNotFoundError WorkflowAlreadyRunningError "
-        "WorkflowInterruptedError WorkflowNotFoundError WorkflowNotRegisteredError WorkflowStalledError "
-        "WorkflowTimeoutError"
+        "ChildWorkflowError ChildWorkflowFailedError CompensationError DeduplicationError "
+        "DeleteRefusedError DiscoveryError FatalError HistoryLimitError HookAlreadyReceivedError "
+        "HookExpiredError HookNotFoundError HookTokenInUseError IdempotencyConflictError "
+        "InvalidTokenError MaxNestingDepthError QueryNotFoundError RetryRefusedError RetryableError "
+        "ScheduleExistsError ScheduleNotFoundError StepContextError StepHeartbeatTimeoutError "
+        "StepNotAwaitedError StepOutsideWorkflowError StepTimeoutError StepTransactionError "
+        "StreamFailedError StreamNotFoundError WorkflowAlreadyRunningError WorkflowInterruptedError "
+        "WorkflowNotFoundError WorkflowNotRegisteredError WorkflowStalledError WorkflowTimeoutError"
     ),
     ".in_steps": (
         "StepInfo delete_step_checkpoint delete_step_checkpoint_blocking heartbeat load_step_checkpoint "
@@ -375,7 +415,9 @@ _HOMES = {
     ".open_hooks": "HookInfo list_hooks",
     ".patches": "patched",
     ".primitives": "TypedHook define_hook hook shield sleep",
+    ".pruning": "PrunedRuns prune_workflow_runs",
     ".queries": "get_workflow_state publish query query_workflow",
+    ".queues": "QueueLimits QueueState configure_queue get_queue get_queue_limits",
     ".runs": (
         "WorkflowRun get_workflow_chain get_workflow_events get_workflow_run "
         "get_workflow_run_by_idempotency_key list_workflow_runs"
@@ -395,7 +437,7 @@ _HOMES = {
         "Signal StreamWorkflowResult emit get_checkpoint get_current_signal run_stream_workflow "
         "save_checkpoint set_result stream_step stream_workflow terminate"
     ),
-    ".worker": "Worker",
+    ".workers": "Worker WorkerHealth WorkerStats",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 

@@ -15,11 +15,16 @@ from typing import Any, ParamSpec, TypeVar
 
 from pyworkflow_core.errors import ConfigurationError
 
+from .bulk import cancel_workflow_runs
 from .engine.control import resume, start
+from .engine.deleting import delete_workflow_run
 from .engine.external import cancel_workflow, resume_hook
 from .engine.loop_thread import loop_thread
+from .engine.retrying import retry_workflow
 from .open_hooks import list_hooks
+from .pruning import prune_workflow_runs
 from .queries import get_workflow_state, query_workflow
+from .queues import get_queue
 from .runs import (
     get_workflow_chain,
     get_workflow_events,
@@ -96,6 +101,10 @@ start_blocking = twin(start)
 resume_blocking = twin(resume)
 cancel_workflow_blocking = twin(cancel_workflow)
 resume_hook_blocking = twin(resume_hook)
+cancel_workflow_runs_blocking = twin(cancel_workflow_runs)
+retry_workflow_blocking = twin(retry_workflow)
+delete_workflow_run_blocking = twin(delete_workflow_run)
+prune_workflow_runs_blocking = twin(prune_workflow_runs)
 list_hooks_blocking = twin(list_hooks)
 get_workflow_run_blocking = twin(get_workflow_run)
 get_workflow_run_by_idempotency_key_blocking = twin(get_workflow_run_by_idempotency_key)
@@ -106,6 +115,7 @@ activate_scheduled_workflows_blocking = twin(activate_scheduled_workflows)
 backfill_schedule_blocking = twin(backfill_schedule)
 create_schedule_blocking = twin(create_schedule)
 delete_schedule_blocking = twin(delete_schedule)
+get_queue_blocking = twin(get_queue)
 get_schedule_blocking = twin(get_schedule)
 get_workflow_state_blocking = twin(get_workflow_state)
 list_schedules_blocking = twin(list_schedules)

@@ -58,6 +58,7 @@ _NAMES = Config.__struct_fields__
 _set: dict[str, Any] = {}
 _from_file: dict[str, Any] | None = None
 _backends: dict[str, StorageBackend] = {}
+queue_limits: dict[str, Any] = {}  # what `configure_queue` said, by queue
 
 
 def configure(*, module: str | None = None, discover: bool = True, **settings: Any) -> None:
@@ -113,11 +114,18 @@ def get_storage(storage: StorageBackend | str | None = None) -> StorageBackend:
     return backend
 
 
+def opened_storage(storage: StorageBackend | str | None = None) -> StorageBackend | None:
+    """The storage backend in force, if it is there already; None where it would have to be made first."""
+    chosen = storage if storage is not None else get_config().storage
+    return chosen if isinstance(chosen, StorageBackend) else _backends.get(chosen)
+
+
 def reset_config() -> None:
     """Forget every setting and every backend that a URL opened; for tests. Closes nothing."""
     global _from_file  # noqa: PLW0603 - the file is read once a process
     _set.clear()
     _backends.clear()
+    queue_limits.clear()
     _from_file = None
 
 

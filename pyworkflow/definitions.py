@@ -140,6 +140,7 @@ class WorkflowDefinition(Generic[P, R]):
         max_duration: microseconds after which a run is ended; None for no limit.
         tags: labels, recorded with each run.
         max_recovery_attempts: times a run is taken up after a crash without progress.
+        retention: microseconds for which its runs are kept after their end; None for ever.
         context_class: the class of its step context; None for any.
         reach: the types that its annotations name.
     """
@@ -156,6 +157,7 @@ class WorkflowDefinition(Generic[P, R]):
         max_recovery_attempts: int = 3,
         context_class: type[StepContext] | None = None,
         version: str | int | None = None,
+        retention: Duration | None = None,
     ) -> None:
         _check_function(func, "workflow")
         if not inspect.iscoroutinefunction(func):
@@ -173,6 +175,7 @@ class WorkflowDefinition(Generic[P, R]):
 
             check_context_class(context_class, what)
         self.max_duration = None if max_duration is None else _duration(max_duration, f"{what}: max_duration")
+        self.retention = None if retention is None else _duration(retention, f"{what}: retention")
         self.tags = _tags(tags, what)
         if max_recovery_attempts < 0:
             raise ConfigurationError(f"{what}: max_recovery_attempts must be 0 or more")
@@ -278,6 +281,7 @@ def workflow(
     max_recovery_attempts: int = 3,
     context_class: type[StepContext] | None = None,
     version: str | int | None = None,
+    retention: Duration | None = None,
 ) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], WorkflowDefinition[P, R]]: ...
 def workflow(func: Any = None, /, **options: Any) -> Any:
     """Make an async function a workflow, with or without parentheses.
@@ -287,7 +291,7 @@ def workflow(func: Any = None, /, **options: Any) -> Any:
         **options: `name` (default: the function's), `max_duration`, `tags`,
             `recover_on_worker_loss` (default true), `max_recovery_attempts` (default 3),
             `version` (runs keep the one that they started on), `context_class` (a class derived
-            from `StepContext`), `durable`.
+            from `StepContext`), `durable`, `retention` after which workers delete ended runs.
 
     Raises:
         ConfigurationError: an option is wrong, or the name belongs to another function.

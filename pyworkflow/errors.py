@@ -19,6 +19,8 @@
     │   └── MaxNestingDepthError
     ├── CompensationError                 what was done could not be undone
     ├── WorkflowInterruptedError
+    ├── RetryRefusedError                 the run cannot be retried, or not without force
+    ├── DeleteRefusedError                the run cannot be deleted, or not without force
     ├── WorkflowNotFoundError
     │   └── ScheduleNotFoundError         there is no schedule with this id
     ├── WorkflowAlreadyRunningError
@@ -26,6 +28,7 @@
     ├── StepContextError                  (also a RuntimeError)
     ├── QueryNotFoundError
     ├── IdempotencyConflictError
+    ├── DeduplicationError                a run that goes on has the deduplication id
     ├── ScheduleExistsError               the id belongs to a schedule of something else
     ├── HookNotFoundError
     ├── HookExpiredError
@@ -39,6 +42,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from pyworkflow_core.errors import ConfigurationError, WorkflowError
 
@@ -140,6 +144,32 @@ class WorkflowInterruptedError(WorkflowError):
     """The run was given up after its processes died too often without progress."""
 
 
+class RetryRefusedError(WorkflowError):
+    """The run cannot be retried, or not without force. The message says why.
+
+    Attributes:
+        run_id: the run.
+        forgotten: what completed after the failure and would be forgotten; empty for another reason.
+    """
+
+    def __init__(self, message: str, run_id: str = "", forgotten: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+        self.forgotten = forgotten
+
+
+class DeleteRefusedError(WorkflowError):
+    """The run cannot be deleted, or not without force. The message says why.
+
+    Attributes:
+        run_id: the run.
+    """
+
+    def __init__(self, message: str, run_id: str = "") -> None:
+        super().__init__(message)
+        self.run_id = run_id
+
+
 class WorkflowNotFoundError(WorkflowError):
     """There is no run with this id."""
 
@@ -188,6 +218,18 @@ class IdempotencyConflictError(WorkflowError):
         self.run_id = run_id
 
 
+class DeduplicationError(WorkflowError):
+    """A run that has not ended has the deduplication id. Nothing was started.
+
+    Attributes:
+        run_id: that run.
+    """
+
+    def __init__(self, message: str, run_id: str = "") -> None:
+        super().__init__(message)
+        self.run_id = run_id
+
+
 class HookNotFoundError(WorkflowError):
     """No hook answers to the token."""
 
@@ -220,7 +262,7 @@ class StreamFailedError(WorkflowError):
             comes from a log.
     """
 
-    def __init__(self, message: str, result: object = None) -> None:
+    def __init__(self, message: str, result: Any = None) -> None:
         super().__init__(message)
         self.result = result
 

@@ -15,8 +15,9 @@ from .config import get_storage
 from .engine.engine import Engine, engine_for
 from .engine.history import envelopes_of
 from .engine.hooklog import hooks_of
+from .engine.transient import engine_of
 from .errors import WorkflowNotFoundError
-from .runs import find_all
+from .filters import find_all
 
 _OPEN_RUNS = frozenset(status for status in RunStatus if not status.is_terminal)
 
@@ -70,7 +71,7 @@ async def list_hooks(
     Raises:
         WorkflowNotFoundError: there is no such run.
     """
-    engine = engine_for(get_storage(storage))
+    engine = engine_for(get_storage(storage)) if run_id is None else engine_of(run_id, storage)
     if run_id is not None:
         record = await engine.storage.get(run_id)
         if record is None or not record.workflow:
@@ -80,7 +81,7 @@ async def list_hooks(
         return (await _hooks(engine, record, only_open))[:limit]
     found: list[HookInfo] = []
     query = RunQuery(status=_OPEN_RUNS, workflow=workflow_name)
-    async for record in find_all(engine.storage, query, 1 << 62):
+    async for record in find_all(engine.storage, query):
         if len(found) >= limit:
             break
         if record.detail.hooks:

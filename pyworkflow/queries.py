@@ -18,13 +18,13 @@ from pyworkflow_core.record import RunRecord
 from pyworkflow_core.replay import current_machine
 from pyworkflow_core.storage import StorageBackend
 
-from .config import get_storage
 from .context import check_size
 from .definitions import find_workflow, get_workflow_version
 from .deterministic import writing_machine
 from .engine.beginning import machine_for
-from .engine.engine import Engine, engine_for
+from .engine.engine import Engine
 from .engine.history import envelopes_of
+from .engine.transient import engine_of
 from .errors import QueryNotFoundError, StepOutsideWorkflowError, WorkflowNotFoundError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -120,7 +120,7 @@ async def query_workflow(
             "query_workflow() was called inside a workflow: a replay would get another answer. Ask "
             "from a @step."
         )
-    engine = engine_for(get_storage(storage))
+    engine = engine_of(run_id, storage)
     record = await _going_on(engine, run_id)
     definition = get_workflow_version(record.workflow, record.detail.workflow_version)
     history = envelopes_of(await engine.storage.read(record.run_id, limit=record.head))
@@ -158,7 +158,7 @@ async def get_workflow_state(run_id: str, *, storage: StorageBackend | str | Non
     Raises:
         WorkflowNotFoundError: there is no such run.
     """
-    engine = engine_for(get_storage(storage))
+    engine = engine_of(run_id, storage)
     record: RunRecord | None = await _going_on(engine, run_id)
     while record is not None and record.detail.state_at is None:
         before = record.detail.continued_from

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from msgspec import Struct
 from pyworkflow_core.carried import CarriedContext
 from pyworkflow_core.codec import Opaque, RecordedError
 from pyworkflow_core.errors import CodecError
-from pyworkflow_core.events import Event, decode_body, from_micros, to_micros
+from pyworkflow_core.events import Event, decode_body, from_micros
 from pyworkflow_core.ids import derive_run_id, validate_id
 from pyworkflow_core.payloads import (
     StepContextSet,
@@ -23,14 +23,16 @@ from pyworkflow_core.payloads import (
     WorkflowStarted,
 )
 from pyworkflow_core.record import RunRecord, RunStatus
-from pyworkflow_core.storage import RunQuery, StorageBackend
+from pyworkflow_core.storage import StorageBackend
 
 from .config import get_storage
 from .context import values_of
-from .definitions import SYSTEM, find_workflow
+from .definitions import find_workflow
 from .engine.engine import Engine, engine_for
 from .engine.results import last_payload
+from .engine.transient import plain_id, why_not_found
 from .errors import WorkflowNotFoundError
+from .filters import Statuses, find_all, run_query
 from .queries import payload_at, state_of
 
 
@@ -87,7 +89,7 @@ class WorkflowRun(Struct, frozen=True, kw_only=True):
 async def get_workflow_run(run_id: str, storage: StorageBackend | str | None = None) -> WorkflowRun | None:
     """The run, or None if there is no such run."""
     engine = engine_for(get_storage(storage))
-    record = await engine.storage.get(run_id)
+    record = await engine.storage.get(plain_id(run_id))
     return None if record is None or not record.workflow else await _view(engine, record)
 
 
@@ -104,9 +106,11 @@ async def get_workflow_events(run_id: str, storage: StorageBackend | str | None 
     Raises:
         WorkflowNotFoundError: there is no such run.
     """
-    events = await get_storage(storage).read(run_id)
+    events = await get_storage(storage).read(plain_id(run_id))
     if not events:
-        raise WorkflowNotFoundError(f"there is no run {run_id!r} in {get_storage(storage)!r}")
+        raise WorkflowNotFoundError(
+            f"there is no run {run_id!r} in {get_storage(storage)!r}{why_not_found(run_id)}"
+        )
     return events
 
 
@@ -119,9 +123,11 @@ async def get_workflow_chain(run_id: str, storage: StorageBackend | str | None =
         WorkflowNotFoundError: there is no such run.
     """
     engine = engine_for(get_storage(storage))
-    record = await engine.storage.get(run_id)
+    record = await engine.storage.get(plain_id(run_id))
     if record is None or not record.workflow:
-        raise WorkflowNotFoundError(f"there is no run {run_id!r} in {engine.storage!r}")
+        raise WorkflowNotFoundError(
+            f"there is no run {run_id!r} in {engine.storage!r}{why_not_found(run_id)}"
+        )
     chain = [record]
     while (before := chain[0].detail.continued_from) is not None:
         found = await engine.storage.get(before)
@@ -138,12 +144,13 @@ async def get_workflow_chain(run_id: str, storage: StorageBackend | str | None =
 
 async def list_workflow_runs(
     *,
-    status: RunStatus | str | Iterable[RunStatus | str] | None = None,
+    status: Statuses = None,
     workflow_name: str | None = None,
     queue: str | None = None,
     parent_run_id: str | None = None,
     created_from: datetime | None = None,
     created_before: datetime | None = None,
+    attributes: Mapping[str, str] | None = None,
     limit: int = 100,
     include_system: bool = False,
     storage: StorageBackend | str | None = None,
@@ -157,49 +164,17 @@ async def list_workflow_runs(
         ValueError: a status that does not exist.
     """
     engine = engine_for(get_storage(storage))
-    query = RunQuery(
-        status=statuses(status),
-        workflow=workflow_name,
+    query = run_query(
+        status=status,
+        workflow_name=workflow_name,
         queue=queue,
-        parent=parent_run_id,
-        created_from=None if created_from is None else to_micros(created_from),
-        created_before=None if created_before is None else to_micros(created_before),
+        parent_run_id=parent_run_id,
+        created_from=created_from,
+        created_before=created_before,
+        attributes=attributes,
     )
     records = [record async for record in find_all(engine.storage, query, limit, system=include_system)]
     return list(await asyncio.gather(*(_view(engine, record) for record in records)))
-
-
-async def find_all(storage: StorageBackend, query: RunQuery, limit: int, *, system: bool = False) -> Any:
-    """Yield up to `limit` records of workflow runs, newest first, page by page.
-
-    Runs of the engine's own are left out, unless `system` is set or the query asks for them.
-    """
-    system = system or query.workflow is not None or query.parent is not None
-    cursor: str | None = None
-    while limit > 0:
-        page = await storage.find(query, cursor=cursor, limit=min(limit, 500))
-        for record in page.records:
-            if record.workflow and limit > 0 and (system or not record.workflow.startswith(SYSTEM)):
-                limit -= 1
-                yield record
-        cursor = page.cursor
-        if cursor is None:
-            return
-
-
-def statuses(status: RunStatus | str | Iterable[RunStatus | str] | None) -> frozenset[RunStatus] | None:
-    """One status, several, or None for any.
-
-    Raises:
-        ValueError: a text that is no status; the message lists those there are.
-    """
-    if status is None:
-        return None
-    many = [status] if isinstance(status, str) else list(status)
-    try:
-        return frozenset(RunStatus(one) for one in many)
-    except ValueError as error:
-        raise ValueError(f"{error}; a status is one of {', '.join(RunStatus)}") from None
 
 
 async def _view(engine: Engine, record: RunRecord) -> WorkflowRun:

@@ -28,6 +28,7 @@ from .payloads import (
     HookCreated,
     HookReceived,
     RunRecovered,
+    RunReopened,
     SignalReceived,
     SignalSent,
     StatePublished,
@@ -46,7 +47,7 @@ from .payloads import (
 
 MAX_RECORD_BYTES = 2048
 MAX_ATTRIBUTE_BYTES = 512
-GROWTH_BYTES = 490
+GROWTH_BYTES = 510
 """What owner, times, counts, places, a cancellation request and a successor add to a record in time."""
 
 
@@ -97,6 +98,8 @@ class RunDetail(Struct, frozen=True, gc=False, omit_defaults=True):
         owes: whether its log owes deliveries to other runs; then it is due, ended or not.
         continued_from: the run that it continues.
         continued_to: the run that continues it.
+        reopened: how often its end was taken back.
+        concurrency_key: of runs with one key only so many are driven at once.
         context_at: the event that has the step context; None if none was set.
         state_at: the event that has the published state.
         hooks: whether it has, or had, hooks.
@@ -116,6 +119,8 @@ class RunDetail(Struct, frozen=True, gc=False, omit_defaults=True):
     owes: bool = False
     continued_from: str | None = None
     continued_to: str | None = None
+    reopened: int = 0
+    concurrency_key: str | None = None
     context_at: int | None = None
     state_at: int | None = None
     hooks: bool = False
@@ -247,8 +252,8 @@ def _apply(
         _apply_end(record, fields, detail, data, at)
     elif cls in _DEBTS:
         _apply_debt(record, fields, detail, data)
-    elif cls in _KEPT:
-        detail[_KEPT[cls]] = fields["head"]
+    else:
+        _apply_rest(record, fields, detail, data, at)
 
 
 def _apply_owner(
@@ -297,6 +302,26 @@ def _apply_debt(record: RunRecord | None, fields: dict[str, Any], detail: dict[s
             detail["owes"] = True
     elif data.__class__ is SignalSent or data.stop:
         detail["owes"] = True
+
+
+def _apply_rest(
+    record: RunRecord | None, fields: dict[str, Any], detail: dict[str, Any], data: Any, at: int
+) -> None:
+    """What is kept in the log, and the end that is taken back: the run is due, with all its recoveries."""
+    cls = data.__class__
+    if cls in _KEPT:
+        detail[_KEPT[cls]] = fields["head"]
+    if cls is not RunReopened:
+        return
+    old = record.detail if record is not None else RunDetail()
+    fields["status"] = RunStatus.PENDING
+    fields["wake_at"] = at
+    detail["ended_at"] = None
+    detail["recoveries"] = 0
+    detail["cancel_requested"] = data.cancel_requested
+    detail["owes"] = data.owes
+    detail["reopened"] = detail.get("reopened", old.reopened) + 1
+    detail["context_at"], detail["state_at"] = data.context_at, data.state_at
 
 
 def _apply_end(
@@ -349,6 +374,7 @@ def _apply_started(fields: dict[str, Any], detail: dict[str, Any], data: Workflo
     detail["depth"] = data.depth
     detail["tags"] = data.tags
     detail["continued_from"] = data.continued_from
+    detail["concurrency_key"] = data.concurrency_key
     if data.carried is not None and data.carried.children:
         detail["children"] = True
     if data.carried is not None and data.carried.context is not None:

@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import backends, conformance, demo, events, hooks, run, runs, schedules, storage, streams, worker
+from . import (
+    backends,
+    conformance,
+    demo,
+    events,
+    hooks,
+    run,
+    runs,
+    schedules,
+    storage,
+    streams,
+    verbs,
+    worker,
+)
 from .session import DebugOption, JsonOption, StorageOption, command
 
 app = typer.Typer(
@@ -18,8 +31,12 @@ app = typer.Typer(
     # Plain help is quicker by half, and reads well at every width.
     rich_markup_mode=None,
 )
-runs_app = typer.Typer(help="Look at runs, and cancel them.", no_args_is_help=True, rich_markup_mode=None)
-hooks_app = typer.Typer(help="Answer what runs wait for.", no_args_is_help=True, rich_markup_mode=None)
+runs_app = typer.Typer(
+    help="Look at runs, cancel, retry and delete them.", no_args_is_help=True, rich_markup_mode=None
+)
+hooks_app = typer.Typer(
+    help="Look at what runs wait for, and answer.", no_args_is_help=True, rich_markup_mode=None
+)
 
 schedules_app = typer.Typer(
     help="Create schedules, look at them, change them.", no_args_is_help=True, rich_markup_mode=None
@@ -60,7 +77,10 @@ command(app, "backends", storage=None)(backends.backends)
 command(app, "conformance", storage=None, json=False)(conformance.conformance)
 command(runs_app, "list")(runs.list_runs)
 command(runs_app, "show")(runs.show)
-command(runs_app, "cancel")(runs.cancel)
+command(runs_app, "cancel")(verbs.cancel)
+command(runs_app, "retry")(verbs.retry)
+command(runs_app, "delete")(verbs.delete)
+command(runs_app, "prune")(verbs.prune)
 command(hooks_app, "list")(hooks.list_open)
 command(hooks_app, "answer")(hooks.answer)
 command(schedules_app, "list")(schedules.list_all)

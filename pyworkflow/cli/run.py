@@ -44,6 +44,12 @@ def run(
     priority: Annotated[
         int | None, typer.Option(metavar="N", help="0 is taken first; 5 unless given.")
     ] = None,
+    delay: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Begin so much later, such as 10m.")
+    ] = None,
+    concurrency_key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="What the queue's limits count the run under.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the run has ended.")] = False,
 ) -> int:
     """Start a run of a workflow.
@@ -57,7 +63,14 @@ def run(
 
     workflow = find_workflow(target)
     args, kwargs = _bound(workflow, *parse_arguments(arguments or ()))
-    options = {"idempotency_key": idempotency_key, "queue": queue, "priority": priority, "wait": wait}
+    options = {
+        "idempotency_key": idempotency_key,
+        "queue": queue,
+        "priority": priority,
+        "delay": delay,
+        "concurrency_key": concurrency_key,
+        "wait": wait,
+    }
     return run_async(_start(session, workflow, args, kwargs, options))
 
 
@@ -95,7 +108,11 @@ async def _start(
 
     from ..engine.control import start
     from ..engine.engine import Engine, use_engine
+    from ..engine.transient import is_transient
+    from .transient import run_without_a_log
 
+    if is_transient(workflow, None):
+        return await run_without_a_log(session, workflow, args, kwargs, options, _is_of_the_run)
     key = options["idempotency_key"]
     run_id = IdSource().run_id() if key is None else derive_run_id("key", key)
 

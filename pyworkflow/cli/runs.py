@@ -1,4 +1,4 @@
-"""`pyworkflow runs`: list them, show one, cancel one."""
+"""`pyworkflow runs list` and `show`: look at runs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .completion import complete_run, complete_status
-from .failures import UsageError
+from .completion import complete_run
+from .filters import (
+    AttributeOption,
+    CreatedBeforeOption,
+    CreatedFromOption,
+    ParentOption,
+    QueueOption,
+    StatusOption,
+    WorkflowOption,
+    filters_of,
+)
 from .session import Session
 from .session import run as run_async
 
@@ -22,43 +31,23 @@ RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run.", auto
 
 def list_runs(
     session: Session,
-    status: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="STATUS", help="Only this status; may be repeated.", autocompletion=complete_status
-        ),
-    ] = None,
-    workflow: Annotated[str | None, typer.Option(metavar="NAME", help="Only this workflow.")] = None,
-    queue: Annotated[str | None, typer.Option(metavar="NAME", help="Only this queue.")] = None,
-    parent: Annotated[
-        str | None,
-        typer.Option(metavar="RUN", help="Only children of this run.", autocompletion=complete_run),
-    ] = None,
+    status: StatusOption = None,
+    workflow: WorkflowOption = None,
+    queue: QueueOption = None,
+    parent: ParentOption = None,
+    created_from: CreatedFromOption = None,
+    created_before: CreatedBeforeOption = None,
+    attribute: AttributeOption = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many at most.")] = 20,
 ) -> int:
     """List runs, the newest first."""
-    from ..runs import statuses
-
-    words = [word for text in status or () for word in text.split(",")]
-    for word in words:
-        _check_status(word)
-    wanted = statuses(words or None)
-    filters = {"workflow_name": workflow, "queue": queue, "parent_run_id": parent, "limit": limit}
-    return run_async(_list(session, {"status": wanted, **filters}))
+    filters = filters_of(status, workflow, queue, parent, created_from, created_before, attribute)
+    return run_async(_list(session, filters, limit))
 
 
 def show(session: Session, run_id: RunArgument) -> int:
     """Show one run: where it stands, what it returned, what it waits for."""
     return run_async(_show(session, run_id))
-
-
-def cancel(
-    session: Session,
-    run_id: RunArgument,
-    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why; the log keeps it.")] = None,
-) -> int:
-    """Ask a run to stop. Its code may still clean up."""
-    return run_async(_cancel(session, run_id, reason))
 
 
 def run_document(run: WorkflowRun) -> dict[str, Any]:
@@ -70,18 +59,17 @@ def run_document(run: WorkflowRun) -> dict[str, Any]:
     return found
 
 
-async def _list(session: Session, filters: dict[str, Any]) -> int:
+async def _list(session: Session, filters: dict[str, Any], limit: int) -> int:
     from ..runs import list_workflow_runs
     from .values import print_json
 
     async with session.opened() as storage:
-        runs = await list_workflow_runs(storage=storage, **filters)
+        runs = await list_workflow_runs(storage=storage, limit=limit, **filters)
     if session.as_json:
         print_json([run_document(run) for run in runs])
         return 0
     if not runs:
-        chosen = any(value is not None for name, value in filters.items() if name != "limit")
-        print(f"no runs{' like that' if chosen else ''} in {session.storage_name}")
+        print(f"no runs{' like that' if filters else ''} in {session.storage_name}")
         return 0
     from .render import Column, ago, print_table
 
@@ -110,18 +98,6 @@ async def _list(session: Session, filters: dict[str, Any]) -> int:
         ],
     )
     return 0
-
-
-def _check_status(word: str) -> None:
-    import difflib
-
-    from pyworkflow_core.record import RunStatus
-
-    known = [status.value for status in RunStatus]
-    if word not in known:
-        close = difflib.get_close_matches(word, known, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
-        raise UsageError(f"there is no status {word!r}; {hint}")
 
 
 def _took(run: WorkflowRun) -> str:
@@ -218,22 +194,3 @@ def _waiting(events: list[Event]) -> list[str]:
     if not isinstance(last, WorkflowSuspended):
         return []  # something came since: it is due
     return list(last.waiting) or [last.reason or "nothing; it is due"]
-
-
-async def _cancel(session: Session, run_id: str, reason: str | None) -> int:
-    from ..engine.external import cancel_workflow
-    from .run import find_end
-    from .values import print_json
-
-    async with session.opened() as storage:
-        asked = await cancel_workflow(run_id, reason, storage=storage)
-        run = await find_end(session, storage, run_id)
-    if session.as_json:
-        print_json({"run_id": run_id, "requested": asked, "status": str(run.status)})
-    elif not asked:
-        print(f"run {run_id} had ended already: {run.status}")
-    elif run.status.is_terminal:
-        print(f"run {run_id} is cancelled")
-    else:
-        print(f"run {run_id} was asked to stop; it stops when a worker or 'pyworkflow resume' drives it")
-    return 0

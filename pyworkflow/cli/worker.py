@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from typing import Annotated, Any
@@ -31,6 +32,15 @@ def worker(
         str, typer.Option(metavar="TIME", help="How often to look for due runs, such as 500ms.")
     ] = "1s",
     once: Annotated[bool, typer.Option("--once", help="Return as soon as no run is due.")] = False,
+    cache: Annotated[
+        int, typer.Option(metavar="N", min=0, help="How many suspended runs stay in memory.")
+    ] = 0,
+    health: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|PORT", help="Show the worker's health as JSON: in this file, or on this port."
+        ),
+    ] = None,
 ) -> int:
     """Drive runs that are due.
 
@@ -49,7 +59,8 @@ def worker(
     if not names:
         raise UsageError(f"{loaded.__name__} defines no workflow; decorate an async function with @workflow")
     _log_to_stderr()
-    serving = _make(session, queue, concurrency, _interval(poll_interval), once)
+    options = {"concurrency": concurrency, "once": once, "cache": cache}
+    serving = _make(session, health, queues=queue, poll_interval=_interval(poll_interval), **options)
     queues = f"queue {', '.join(queue)}" if queue else "every queue"
     log.info(
         "serving %s of %s, %d runs at once: %s", queues, session.storage_name, concurrency, ", ".join(names)
@@ -63,18 +74,22 @@ def worker(
     return 0
 
 
-def _make(session: Session, queues: list[str] | None, concurrency: int, poll: float, once: bool) -> Any:
-    from ..worker import Worker
+def _make(session: Session, health: str | None, **options: Any) -> Any:
+    from ..workers import Worker
+    from ..workers.health import shown_health
 
     class ClosingWorker(Worker):
         """Lets go of the storage in the event loop that used it."""
 
         async def run(self) -> None:
-            async with session.opened():
+            async with contextlib.AsyncExitStack() as stack:
+                await stack.enter_async_context(session.opened())
+                if health is not None:
+                    await stack.enter_async_context(shown_health(health, self.health))
                 await super().run()
 
     storage = session.storage()
-    return ClosingWorker(storage, queues=queues, concurrency=concurrency, poll_interval=poll, once=once)
+    return ClosingWorker(storage, **options)
 
 
 def _interval(text: str) -> float:

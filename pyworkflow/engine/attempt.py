@@ -12,7 +12,7 @@ from typing import Any
 from pyworkflow_core.errors import OutcomeUnknown
 from pyworkflow_core.ids import derive_run_id
 from pyworkflow_core.payloads import ChildWorkflowStarted, Payload, StepCompleted, WorkflowStarted
-from pyworkflow_core.replay import StepCall, current_machine
+from pyworkflow_core.replay import StepCall, current_machine, incarnation_of
 from pyworkflow_core.storage import Answer, Append, Committed, Conflict, StorageBackend, Unknown
 
 from ..errors import StepTransactionError
@@ -166,7 +166,7 @@ class Attempt:
         step = f"{call.name}#{call.ordinal}"
         machine = call.machine
         run_id = derive_run_id(
-            "child", machine.run_id, machine.incarnation, "step", step, str(self._children)
+            "child", machine.run_id, incarnation_of(machine, call.order), "step", step, str(self._children)
         )
         await self._start_child(ChildWorkflowStarted(start.workflow, 0, run_id, start, abandon, step, at))
         return run_id
@@ -197,6 +197,11 @@ class Attempt:
             raise StepTransactionError(
                 f"step {name!r} has had the transaction of this attempt: one step_transaction() block holds "
                 "all that commits with the step. Put it into that block, or into a step of its own."
+            )
+        if self.engine.transient:
+            raise StepTransactionError(
+                f"step {name!r} asks for a transaction with the log, and its run has none: it was started "
+                "with durable=False"
             )
         if not self._storage.capabilities.transactions or not hasattr(self._storage, "transaction"):
             raise StepTransactionError(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -19,14 +21,25 @@ from pyworkflow_core.record import RunRecord, RunStatus
 from pyworkflow_core.replay import current_machine
 from pyworkflow_core.storage import Claim, StorageBackend
 
-from ..config import get_config, get_storage
+from ..config import get_storage
 from ..definitions import StepDefinition, WorkflowDefinition
+from ..durations import Duration
 from ..errors import IdempotencyConflictError, StepOutsideWorkflowError, WorkflowAlreadyRunningError
 from .drive import Drive, RunLost
 from .engine import Engine, engine_for
 from .family import Family, claim_one, drive_for
 from .giveback import REPLAY_FAILED
+from .options import deduplicated_run_id, with_options
 from .results import last_payload, noted, record_of, result_of, wait_until_ended
+from .transient import (
+    PREFIX,
+    TransientRun,
+    is_transient,
+    plain_id,
+    refuse_without_a_log,
+    to_its_end,
+    transient_engine,
+)
 
 DEFAULT_QUEUE = "default"
 
@@ -39,6 +52,10 @@ async def start(
     idempotency_key: str | None = None,
     queue: str | None = None,
     priority: int | None = None,
+    delay: Duration | None = None,
+    start_at: datetime | None = None,
+    deduplication_id: str | None = None,
+    concurrency_key: str | None = None,
     wait: bool = False,
     **kwargs: Any,
 ) -> str:
@@ -49,12 +66,18 @@ async def start(
     Args:
         workflow: a function decorated with ``@workflow``.
         *args: its positional arguments.
-        durable: only true is supported.
+        durable: false for a run without a log, which is gone when this call ends: `start` goes on
+            until it has ended, and answers with a `TransientRun`, an id that holds the result.
         storage: where the log goes: a backend, or a URL; the configured one unless given.
         idempotency_key: starting again with the same key, workflow and arguments answers
             with the run that is there, and starts nothing.
         queue: only enqueue the run, for the workers of this queue.
         priority: 0 is claimed first; 5 unless given.
+        delay: begin so much later; a worker or `resume` drives it then.
+        start_at: begin at this moment; at once if it has passed.
+        deduplication_id: refuse to start while another run of the queue that was started with
+            this id goes on.
+        concurrency_key: what a queue with limits counts the run under.
         wait: go on until the run has ended, waiting out its sleeps and retries here.
         **kwargs: its keyword arguments.
 
@@ -63,6 +86,7 @@ async def start(
 
     Raises:
         IdempotencyConflictError: the key belongs to a run with other arguments.
+        DeduplicationError: a run that goes on has the deduplication id.
         UnserializableValueError: an argument cannot be written to the log.
         Exception: whatever the workflow function raised, where it failed here; the run is
             recorded as failed, and the exception carries a note with its id.
@@ -74,20 +98,33 @@ async def start(
         )
     definition = _definition(workflow)
     definition.bind(args, kwargs)
-    _check_durable(definition, durable)
+    if is_transient(definition, durable):
+        refuse_without_a_log(definition, idempotency_key=idempotency_key, queue=queue)
+        return await _without_a_log(definition, args, kwargs, storage, priority)
     engine = engine_for(get_storage(storage))
-    started = _started(engine, definition, args, kwargs, idempotency_key, queue, priority)
+    started = with_options(
+        engine,
+        _started(engine, definition, args, kwargs, idempotency_key, queue, priority),
+        delay=delay,
+        start_at=start_at,
+        deduplication_id=deduplication_id,
+        concurrency_key=concurrency_key,
+        enqueued=queue is not None,
+    )
+    later = queue is not None or started.wake_at is not None
     key = idempotency_key
     run_id = engine.ids.run_id() if key is None else derive_run_id("key", key)
     family = Family(engine, started.queue, linger=engine.settings.linger if wait else 0)
     while key is None or not await _is_there(engine, run_id, started):
+        if deduplication_id is not None:
+            run_id = await deduplicated_run_id(engine, started)
         drive = _new_drive(engine, definition, run_id, family)
-        if queue is not None:
+        if later:
             created = await drive.enqueue(started)
         else:
             created = await drive.begin(_owned(started, drive.log.claim.token))
         if created:
-            if queue is None:
+            if not later:
                 await _drive(drive, family)
             break
     if wait:
@@ -111,6 +148,7 @@ async def resume(run_id: str, *, storage: StorageBackend | str | None = None) ->
         WorkflowInterruptedError: the run was given up.
         Exception: whatever the workflow function raised.
     """
+    run_id = plain_id(run_id)
     engine = engine_for(get_storage(storage))
     record = await record_of(engine, run_id)
     if record.status.is_terminal and not record.detail.owes:
@@ -137,6 +175,23 @@ async def resume(run_id: str, *, storage: StorageBackend | str | None = None) ->
     if failed is not None and record.status.is_terminal:
         raise noted(failed, record.run_id)
     return await result_of(engine, record)
+
+
+async def _without_a_log(
+    definition: WorkflowDefinition[Any, Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    storage: StorageBackend | str | None,
+    priority: int | None,
+) -> TransientRun:
+    """Drive a transient run and its family to their ends."""
+    async with transient_engine(storage) as engine:
+        started = _started(engine, definition, args, kwargs, None, None, priority)
+        family = Family(engine, None)
+        drive = _new_drive(engine, definition, PREFIX + engine.ids.run_id(), family)
+        await drive.begin(_owned(started, drive.log.claim.token))
+        task = asyncio.get_running_loop().create_task(_drive(drive, family), name=drive.run_id)
+        return await to_its_end(engine, drive.run_id, task)
 
 
 async def _take_up(engine: Engine, claim: Claim, family: Family) -> None:
@@ -277,12 +332,3 @@ def _definition(workflow: Any) -> WorkflowDefinition[Any, Any]:
         f"start() takes a function decorated with @workflow, not {kind} "
         f"{getattr(workflow, '__name__', workflow)!r}"
     )
-
-
-def _check_durable(definition: WorkflowDefinition[Any, Any], durable: bool | None) -> None:
-    wanted = next(d for d in (durable, definition.durable, get_config().default_durable) if d is not None)
-    if not wanted:
-        raise ConfigurationError(
-            f"workflow {definition.name!r}: durable=False is not supported by this version; "
-            "every run has a log"
-        )

@@ -233,7 +233,7 @@ class Drive(DrivenRun):
         if await self._send(payloads, at):
             self._taken.clear()
             self._launch()
-            unfinished = machine.pending or self._restarts or machine.outcome is not None
+            unfinished = machine.pending or self._restarts or self._refused or machine.outcome is not None
             self._idle = self._workshop.is_busy and not unfinished
         return True
 
@@ -280,6 +280,9 @@ class Drive(DrivenRun):
             await self._rebuild()
 
     async def _suspend(self, wake: int | None, at: int) -> bool:
+        if self.engine.transient:
+            await self._workshop.pause(wake)
+            return False
         waiting = tuple(word[:120] for word in self._machine.waiting()[:10])
         return await self._send([WorkflowSuspended(wake, waiting)], at, release=True)
 

@@ -240,7 +240,8 @@ class DrivenRun:
             for debt in debts:
                 if isinstance(debt, Take):
                     continue
-                if not isinstance(debt, Start) or debt.start.queue == started.queue:
+                here = not isinstance(debt, Start) or debt.start.queue == started.queue
+                if here or self.engine.transient:
                     self._adopt(debt.run_id)
 
     async def _rebuild(self) -> None:

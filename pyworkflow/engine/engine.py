@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from pyworkflow_core.codec import Codec, default_codec
 from pyworkflow_core.commit import CommitQueue
-from pyworkflow_core.errors import StorageError
+from pyworkflow_core.errors import StorageError, StorageUnavailable
 from pyworkflow_core.ids import IdSource
 from pyworkflow_core.storage import StorageBackend
 
@@ -85,11 +85,13 @@ class Engine:
         self.settings = settings or Settings()
         self.queue = CommitQueue(storage)
         self.owner_name = f"{socket.gethostname()}:{os.getpid()}"[:200]
+        self.transient = False  # whether its storage ends with the runs, so that none may leave memory
         self.live: dict[str, Drive] = {}
         self.news: dict[str, list[Any]] = {}  # of children, for each parent that is being told
+        self.told: dict[str, list[Any]] = {}  # who waits to tell a run something, while another does
         self.followers: set[Callable[[str], object]] = set()  # told of every run that `notify` is
         self.joined: dict[str, Any] = {}  # what steps of streams this process has told them of
-        self.chain_ends: dict[str, str] = {}  # where the run that goes on for another was seen last
+        self.chain_ends: dict[tuple[str, str], str] = {}  # of run and incarnation, as seen last
         self._noticed = 0
         self._next_notice = 0
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
@@ -171,6 +173,8 @@ class Engine:
         for drive in list(self.live.values()):
             try:
                 await drive.keep_alive()
+            except StorageUnavailable as away:
+                self.note_outage(away)
             except StorageError as error:
                 log.warning("run %s: its lease could not be extended: %s", drive.run_id, error)
 
@@ -188,6 +192,11 @@ def engine_for(storage: StorageBackend, make: Callable[[StorageBackend], Engine]
         engine = make(storage)
         use_engine(engine)
     return engine
+
+
+def forget_engine(engine: Engine) -> None:
+    """The engine and its storage are not used any more on the running event loop."""
+    _engines.get(asyncio.get_running_loop(), {}).pop(id(engine.storage), None)
 
 
 def use_engine(engine: Engine) -> None:

@@ -47,6 +47,7 @@ class Entries:
         self._wake_up = wake_up
         self._entries: list[Entry] = []
         self._waits: list[tuple[Key, Key, asyncio.Future[HookEnd]]] = []
+        self._unseen = False  # whether a wait has begun that was not looked at
         self._closed = False
 
     # ---- for steps -------------------------------------------------------------------
@@ -79,6 +80,7 @@ class Entries:
         ended: asyncio.Future[HookEnd] = asyncio.get_running_loop().create_future()
         wait = (step, hook, ended)
         self._waits.append(wait)
+        self._unseen = True
         self._wake_up()
         try:
             return await ended
@@ -89,8 +91,8 @@ class Entries:
 
     @property
     def has_news(self) -> bool:
-        """Whether there is one that the drive has not seen."""
-        return any(entry.fed is None for entry in self._entries)
+        """Whether there is an entry or a wait that the drive has not seen."""
+        return self._unseen or any(entry.fed is None for entry in self._entries)
 
     @property
     def next_bytes(self) -> int:
@@ -118,6 +120,7 @@ class Entries:
             for entry in written:
                 if not entry.written.done():
                     entry.written.set_result(None)
+        self._unseen = False
         for step, hook, ended in self._waits:
             notes = machine.in_steps.get(step)
             found = notes.hooks.get(hook) if notes is not None else None

@@ -33,9 +33,10 @@ from .engine import Engine, engine_for
 from .history import envelopes_of
 from .hooklog import HookState, find_hook, hooks_of
 from .outbox import has_run_no_code, run_errand
-from .outside import append_outside, end_of_chain
+from .outside import append_outside, check_reason, end_of_chain
 from .results import wait_until_ended
 from .tokens import MAX_TOKEN_BYTES, check_own_token, run_of_token
+from .transient import engine_of, plain_id, transient_engines, why_not_found
 
 _SECRET_DIGITS = 32
 
@@ -87,8 +88,7 @@ async def resume_hook(
         ValueError: the payload does not fit the hook's type.
         UnserializableValueError: the payload cannot be recorded.
     """
-    engine = engine_for(get_storage(storage))
-    address = await _resolve(engine, token)
+    engine, address = await _resolve(token, storage)
     while True:
         run_id = address.run_id
         record = await engine.storage.get(run_id)
@@ -137,17 +137,16 @@ async def cancel_workflow(
         ValueError: the reason cannot be recorded, or the timeout is no duration.
         TimeoutError: it did not end in time; the request stands.
     """
-    engine = engine_for(get_storage(storage))
+    run_id = plain_id(run_id)
+    engine = engine_of(run_id, storage)
+    check_reason(reason, "cancellation")
     limit = None if timeout is None else to_duration(timeout, "timeout")
-    if reason is not None and (
-        not isinstance(reason, str) or reason != reason.encode(errors="ignore").decode()
-    ):
-        raise ValueError(f"the reason of a cancellation is text without lone surrogates, not {reason!r}")
     while True:
         record = await end_of_chain(engine, run_id)
         if record is None or not record.workflow:
             raise WorkflowNotFoundError(
-                f"there is no run {run_id!r} in {engine.storage!r}; nothing was cancelled"
+                f"there is no run {run_id!r} in {engine.storage!r}, so nothing was cancelled"
+                f"{why_not_found(run_id)}"
             )
         if record.status.is_terminal:
             return False
@@ -188,7 +187,18 @@ def _parse(token: str) -> Address:
     )
 
 
-async def _resolve(engine: Engine, token: str) -> Address:
+async def _resolve(token: str, storage: StorageBackend | str | None) -> tuple[Engine, Address]:
+    """Which hook of which run a token means, and whose engine has the run: a transient one's, perhaps."""
+    for engine in transient_engines():
+        with contextlib.suppress(HookNotFoundError):
+            address = await _address(engine, token)
+            if await engine.storage.get(address.run_id) is not None:
+                return engine, address
+    engine = engine_for(get_storage(storage))
+    return engine, await _address(engine, token)
+
+
+async def _address(engine: Engine, token: str) -> Address:
     """Which hook of which run a token means.
 
     Raises:
@@ -228,5 +238,7 @@ def _check_open(engine: Engine, record: RunRecord, state: HookState) -> None:
     expires = state.created.expires_at
     if state.status == "expired" or (expires is not None and expires <= engine.clock.now()):
         raise HookExpiredError(f"{what} got no answer in time; this one comes too late")
+    if state.status == "refused":
+        raise HookNotFoundError(f"{what} did not get its token, and nobody waits for it")
     if state.status == "disposed":
         raise HookExpiredError(f"{what} is no longer open: the workflow stopped waiting for it")

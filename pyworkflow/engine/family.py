@@ -28,7 +28,12 @@ log = logging.getLogger("pyworkflow")
 
 
 async def drive_for(
-    engine: Engine, claim: Claim, *, linger: int = 0, adopt: Callable[[str], object] | None = None
+    engine: Engine,
+    claim: Claim,
+    *,
+    linger: int = 0,
+    adopt: Callable[[str], object] | None = None,
+    make: type[Drive] = Drive,
 ) -> Drive | Errand:
     """The drive of a claimed run; of one that has ended, the errand that its log still owes.
 
@@ -43,11 +48,13 @@ async def drive_for(
     except BaseException:
         await engine.storage.release(claim)
         raise
-    return Drive(engine, definition, claim, linger=linger, adopt=adopt)
+    return make(engine, definition, claim, linger=linger, adopt=adopt)
 
 
 async def claim_one(engine: Engine, run_id: str, now: int | None = None) -> Claim | None:
-    """Claim a run if it is due and nobody has it."""
+    """Claim a run if it is due and nobody has it; also not this process, whatever its lease says."""
+    if run_id in engine.live:
+        return None
     claims = await engine.storage.claim(
         owner=engine.owner_name,
         now=engine.clock.now() if now is None else now,
@@ -62,7 +69,7 @@ class Family:
 
     Args:
         engine: what the process's runs share.
-        queue: runs of this queue are driven here.
+        queue: runs of this queue are driven here; None for those of every queue.
         linger: waits up to this many microseconds stay in memory.
 
     Attributes:
@@ -70,7 +77,7 @@ class Family:
         errors: what the functions of runs raised that failed here, by run id.
     """
 
-    def __init__(self, engine: Engine, queue: str, *, linger: int = 0) -> None:
+    def __init__(self, engine: Engine, queue: str | None, *, linger: int = 0) -> None:
         self.errors: dict[str, BaseException] = {}
         self._engine = engine
         self._queue = queue
@@ -176,7 +183,8 @@ class Family:
 
     async def _relatives(self, run_id: str, record: RunRecord | None) -> set[str]:
         """Members that became known by looking at this one, which is one no longer if it is done."""
-        if record is None or (record.queue != self._queue and not record.status.is_terminal):
+        elsewhere = record is not None and self._queue not in {None, record.queue}
+        if record is None or (elsewhere and not record.status.is_terminal):
             self._members.discard(run_id)
             self._parents.discard(run_id)
             return set()

@@ -93,7 +93,7 @@ class Notebook:
         most = self._engine.storage.limits.event_bytes
         if most is not None and len(encoded) + _OVERHEAD > most:
             raise LimitExceeded(
-                f"step {self._call.name!r}: its {what} takes {len(encoded)} bytes and the storage takes "
+                f"step {self._call.name!r}: the {what} would take {len(encoded)} bytes and the storage takes "
                 f"{most} an event; store the value elsewhere and record a reference"
             )
         return Raw(encoded)
@@ -182,7 +182,14 @@ class Notebook:
         unwritten = self._unwritten
         if self._entry is not None and self._entries.withdraw(self._entry) and unwritten is None:
             unwritten = self.details
-        return report if unwritten is None else replace(report, details=unwritten)
+        if unwritten is None:
+            return report
+        most = self._engine.storage.limits.event_bytes
+        if most is not None and len(report.error) + len(unwritten) + _OVERHEAD > most:
+            with contextlib.suppress(asyncio.CancelledError):  # the run has just been left
+                self._entries.put(StepHeartbeat(*self._key, unwritten))
+            return report
+        return replace(report, details=unwritten)
 
     @contextlib.asynccontextmanager
     async def watched(self, timeout: int) -> AsyncIterator[None]:

@@ -34,6 +34,7 @@ from pyworkflow_core.payloads import (
     HookReceived,
     HookRefused,
     Payload,
+    RunReopened,
     SignalReceived,
     SignalSent,
     WorkflowCancelled,
@@ -81,6 +82,13 @@ class Tell(Struct, frozen=True):
     at: int
 
 
+class Rejoin(Struct, frozen=True):
+    """A child is to be brought back to a parent that goes on; see `retrying`."""
+
+    run_id: str
+    parent: str
+
+
 class Deliver(Struct, frozen=True):
     """A run is to be told something."""
 
@@ -88,7 +96,7 @@ class Deliver(Struct, frozen=True):
     signal: SignalReceived
 
 
-Debt = Start | Stop | Deliver | Tell | Take
+Debt = Start | Stop | Deliver | Tell | Rejoin | Take
 
 
 def debts_of(engine: Engine, run_id: str, history: Iterable[tuple[int, Any]]) -> list[Debt]:
@@ -98,6 +106,7 @@ def debts_of(engine: Engine, run_id: str, history: Iterable[tuple[int, Any]]) ->
     """
     debts: list[Debt] = []
     children: dict[str, bool] = {}
+    tokens: list[Debt] = []
     started: WorkflowStarted | None = None
     for at, payload in history:
         match payload:
@@ -117,11 +126,15 @@ def debts_of(engine: Engine, run_id: str, history: Iterable[tuple[int, Any]]) ->
                 debts.append(Deliver(payload.run_id, signal))
             case HookCreated() if payload.token.startswith(OWN_TOKEN):
                 token = payload.token.removeprefix(OWN_TOKEN)
-                debts.append(Take(token, run_id, payload.hook, payload.ordinal))
+                tokens.append(Take(token, run_id, payload.hook, payload.ordinal))
+                debts.append(tokens[-1])
             case HookReceived() | HookExpired() | HookDisposed() | HookRefused():
                 debts = [debt for debt in debts if not _is_for(debt, payload)]
-            case DeliveriesMade():
-                debts.clear()
+                tokens = [debt for debt in tokens if not _is_for(debt, payload)]
+            case DeliveriesMade() | RunReopened():
+                # A run is reopened only when it owes nothing.
+                again = isinstance(payload, RunReopened)
+                debts = [*(Rejoin(child, run_id) for child in children), *tokens] if again else []
             case WorkflowContinuedAsNew():
                 debts.append(Start(payload.run_id, payload.start))
             case WorkflowCompleted() | WorkflowFailed() | WorkflowCancelled() | WorkflowInterrupted():
@@ -177,7 +190,7 @@ async def pay(engine: Engine, debts: list[Debt]) -> list[HookRefused]:
         if isinstance(debt, Deliver):
             signals.setdefault(debt.run_id, []).append(debt.signal)
     await asyncio.gather(*(deliver_signals(engine, run_id, told) for run_id, told in signals.items()))
-    await _pay_each(engine, debts, Tell)
+    await _pay_each(engine, debts, Tell, Rejoin)
     taken = [await take(engine, debt) for debt in debts if isinstance(debt, Take)]
     return [refused for refused in taken if refused is not None]
 
@@ -192,11 +205,22 @@ async def _pay_each(engine: Engine, debts: list[Debt], *kinds: type[Debt]) -> No
 async def _deliver(engine: Engine, debt: Debt) -> None:
     match debt:
         case Start():
-            await create(engine, debt.run_id, debt.start)
+            new = await create(engine, debt.run_id, debt.start)
+            if not new and debt.start.parent is not None and debt.start.continued_from is None:
+                # Delivered twice; or begun before, by what a reopening of the parent has struck out.
+                await _rejoin(engine, debt.run_id, debt.start.parent)
         case Stop():
             await _stop(engine, debt)
         case Tell():
-            await _tell(engine, debt)
+            await tell(engine, debt)
+        case Rejoin():
+            await _rejoin(engine, debt.run_id, debt.parent)
+
+
+async def _rejoin(engine: Engine, run_id: str, parent: str) -> None:
+    from .retrying import rejoin  # which is built on this module
+
+    await rejoin(engine, run_id, parent)
 
 
 async def deliver_signals(engine: Engine, run_id: str, signals: Sequence[SignalReceived]) -> bool:
@@ -244,7 +268,7 @@ async def run_errand(engine: Engine, run_id: str) -> None:
         await Errand(engine, claim).run()
 
 
-async def _tell(engine: Engine, debt: Tell) -> None:
+async def tell(engine: Engine, debt: Tell) -> None:
     """Bring a parent news. What several children have to say at about the same time is one append."""
     while True:
         told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -294,7 +318,8 @@ def _id_of(payload: Payload) -> str:
 
 def has_run_no_code(record: RunRecord) -> bool:
     """Whether there is nothing to clean up when the run is cancelled."""
-    return record.status is RunStatus.PENDING and record.detail.continued_from is None
+    detail = record.detail
+    return record.status is RunStatus.PENDING and detail.continued_from is None and detail.started_at is None
 
 
 class Errand:

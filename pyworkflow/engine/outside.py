@@ -54,14 +54,26 @@ async def append_outside(
     return True
 
 
-async def create(engine: Engine, run_id: str, start: WorkflowStarted) -> None:
-    """Create a run for somebody to drive; do nothing if it exists.
+def check_reason(reason: str | None, what: str) -> None:
+    """Refuse a reason that no log can hold.
+
+    Raises:
+        ValueError: it is not text, or has lone surrogates.
+    """
+    if reason is not None and (
+        not isinstance(reason, str) or reason != reason.encode(errors="ignore").decode()
+    ):
+        raise ValueError(f"the reason of a {what} is text without lone surrogates, not {reason!r}")
+
+
+async def create(engine: Engine, run_id: str, start: WorkflowStarted) -> bool:
+    """Create a run for somebody to drive; False, and nothing done, if it exists.
 
     Raises:
         StorageError: the storage refuses it, or cannot be used.
     """
     if await engine.storage.get(run_id) is not None:
-        return
+        return False
     at = engine.clock.now()
     payloads: list[Payload] = [start]
     if start.carried is not None and start.carried.cancel is not None:
@@ -75,6 +87,7 @@ async def create(engine: Engine, run_id: str, start: WorkflowStarted) -> None:
     answer = await engine.queue.append(Append(run_id, incarnation, 0, events, record))
     if isinstance(answer, Refused):
         raise answer.error
+    return isinstance(answer, Committed)
 
 
 async def end_of_chain(engine: Engine, run_id: str) -> RunRecord | None:
@@ -85,10 +98,11 @@ async def end_of_chain(engine: Engine, run_id: str) -> RunRecord | None:
     Returns:
         None if there is no such run, or a part of the chain was deleted.
     """
-    seen = engine.chain_ends.get(run_id)
-    record = await engine.storage.get(seen or run_id)
-    if record is None and seen is not None:
-        record = await engine.storage.get(run_id)
+    first = record = await engine.storage.get(run_id)
+    if first is not None and first.status is RunStatus.CONTINUED_AS_NEW:
+        # Where the chain ended last time, so that a long one is walked along once.
+        seen = engine.chain_ends.get((run_id, first.incarnation))
+        record = (None if seen is None else await engine.storage.get(seen)) or first
     while record is not None and record.status is RunStatus.CONTINUED_AS_NEW:
         detail = record.detail
         assert detail.continued_to is not None
@@ -99,10 +113,10 @@ async def end_of_chain(engine: Engine, run_id: str) -> RunRecord | None:
             await create(engine, last.run_id, last.start)
             successor = await engine.storage.get(last.run_id)
         record = successor
-        if record is not None:  # the next one need not walk along the whole chain
+        if record is not None and first is not None:
             if len(engine.chain_ends) >= _MOST_CHAINS:
                 engine.chain_ends.clear()
-            engine.chain_ends[run_id] = record.run_id
+            engine.chain_ends[run_id, first.incarnation] = record.run_id
     return record
 
 

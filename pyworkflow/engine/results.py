@@ -19,6 +19,7 @@ from ..errors import WorkflowInterruptedError, WorkflowNotFoundError
 from .engine import SECOND, Engine
 from .family import Family
 from .outside import end_of_chain
+from .transient import why_not_found
 
 _LONGEST_PAUSE = 300 * SECOND
 
@@ -32,7 +33,8 @@ async def record_of(engine: Engine, run_id: str) -> RunRecord:
     record = await end_of_chain(engine, run_id)
     if record is None or not record.workflow:
         raise WorkflowNotFoundError(
-            f"there is no run {run_id!r} in {engine.storage!r}; 'pyworkflow runs list' shows those there are"
+            f"there is no run {run_id!r} in {engine.storage!r}"
+            + (why_not_found(run_id) or "; 'pyworkflow runs list' shows those there are")
         )
     return record
 

@@ -7,12 +7,14 @@ it is not open any more; nobody needs to give it back.
 
 from __future__ import annotations
 
+import contextlib
+
 from msgspec import Struct
 
 from pyworkflow_core.carried import OWN_TOKEN
 from pyworkflow_core.events import Event, decode_body, encode_body
 from pyworkflow_core.ids import derive_run_id, validate_id
-from pyworkflow_core.payloads import HookRefused, HookTokenTaken
+from pyworkflow_core.payloads import HookCreated, HookRefused, HookTokenTaken
 from pyworkflow_core.record import RunRecord, evolve
 from pyworkflow_core.storage import Append, Committed, Refused
 
@@ -73,6 +75,25 @@ async def take(engine: Engine, wanted: Take) -> HookRefused | None:
         # Written also where the run has it already: whoever found it free before is refused by that.
         if await append_outside(engine, record, [mine]):
             return None
+
+
+def is_own(token: str) -> bool:
+    """Whether a token, as the log has it, is one that code chose."""
+    return token.startswith(OWN_TOKEN)
+
+
+async def forget_tokens(engine: Engine, record: RunRecord) -> None:
+    """Delete what is kept of the tokens that a run took, before the run itself is deleted."""
+    if not record.detail.hooks:
+        return
+    history = envelopes_of(await engine.storage.read(record.run_id, limit=record.head))
+    chosen = {e.data.token for e in history if isinstance(e.data, HookCreated) and is_own(e.data.token)}
+    for token in chosen:
+        log_id = _log_of(token.removeprefix(OWN_TOKEN))
+        found = await engine.storage.get(log_id)
+        if found is not None and (await _last(engine, found)).run_id == record.run_id:
+            with contextlib.suppress(ValueError):  # somebody else takes it just now
+                await engine.storage.delete(log_id, expected=found.head)
 
 
 async def run_of_token(engine: Engine, token: str) -> str | None:

@@ -11,7 +11,7 @@ from ..config import get_storage
 from ..durations import Duration, to_duration
 from ..engine.clock import wait_until
 from ..engine.engine import Engine, engine_for
-from ..worker import Worker
+from ..workers import Worker
 
 
 class LocalScheduler:

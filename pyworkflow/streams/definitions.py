@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, overload
 
 from msgspec import Struct
 
@@ -94,6 +94,8 @@ class StreamStepDefinition:
         self.stream = validate_id(stream, "stream")
         self.name = validate_id(func.__name__ if name is None else name, "name of a stream step")
         what = f"stream step {self.name!r}"
+        if "/" in self.name:  # or the names of two workflows could be the same
+            raise ConfigurationError(f"{what}: the name of a stream step has no '/'")
         if isinstance(signals, str) or not signals:
             raise ConfigurationError(f"{what}: signals is a list of types, or a mapping of types to schemas")
         try:
@@ -140,6 +142,12 @@ class StreamStepDefinition:
         return f"<stream step {self.name!r} of {self.stream!r}>"
 
 
+@overload
+def stream_workflow(name: Callable[[], Coroutine[Any, Any, Any]], /) -> StreamDefinition: ...
+@overload
+def stream_workflow(
+    name: str | None = None, *, queue: str | None = None, **metadata: Any
+) -> Callable[[Callable[[], Coroutine[Any, Any, Any]]], StreamDefinition]: ...
 def stream_workflow(name: Any = None, *, queue: str | None = None, **metadata: Any) -> Any:
     """Define a stream: a named log of signals, to which steps subscribe.
 

@@ -7,6 +7,7 @@ import logging
 from datetime import datetime
 from typing import Any
 
+from pyworkflow_core.errors import ConfigurationError
 from pyworkflow_core.events import from_micros, to_micros
 from pyworkflow_core.ids import validate_id
 from pyworkflow_core.payloads import SignalReceived
@@ -70,7 +71,7 @@ async def emit(
     if delay is not None and at is not None:
         raise ValueError("a signal is emitted with a delay or at a moment, not both")
     value = {} if payload is None else plain(payload)
-    schema_for(stream, signal_type).check(payload if schema_for(stream, signal_type).schemas else value)
+    schema_for(stream, signal_type).check(value if payload is None else payload)
     scope = current_scope.get() if stream_run_id is None else validate_id(stream_run_id, "stream_run_id")
     if signal_id is not None:
         validate_id(signal_id, "signal id")
@@ -78,6 +79,7 @@ async def emit(
     wait = None if delay is None else to_duration(delay, "delay")
     due = None if at is None else to_micros(at)
     if machine is not None:
+        _refuse_storage(storage)
         if wait is not None:
             due = machine.now + wait
         told = await _emit_step(stream, scope, signal_type, value, metadata, signal_id, due)
@@ -127,6 +129,7 @@ async def terminate(
     stream = name_of(stream_id)
     scope = current_scope.get() if stream_run_id is None else validate_id(stream_run_id, "stream_run_id")
     if current_machine.get() is not None:
+        _refuse_storage(storage)
         await _emit_step(stream, scope, TERMINATE, reason, None, None, None)
     else:
         await _emit(stream, scope, TERMINATE, reason, None, None, storage=storage)
@@ -156,7 +159,8 @@ async def _emit(
     later = now if due is None and wait is None else (due or now) + (wait or 0)
     wire = Wire(body_of(engine.codec, payload, metadata), max(now, later), signal_id, by, delayed=later > now)
     told = SignalReceived(kind, signal_id, pack(wire), by)
-    ended = await tell_stream(engine, attempt, stream, stream_run_id, [told])
+    here = attempt if attempt is not None and attempt.engine is engine else None
+    ended = await tell_stream(engine, here, stream, stream_run_id, [told])
     if ended is not None:
         which = "" if stream_run_id is None else f" {stream_run_id!r}"
         raise StreamNotFoundError(
@@ -167,6 +171,14 @@ async def _emit(
 
 
 _emit_step: StepDefinition[Any, Any] = StepDefinition(_emit, name="pyworkflow.emit", max_retries=20)
+
+
+def _refuse_storage(storage: object) -> None:
+    if storage is not None:
+        raise ConfigurationError(
+            "a workflow tells streams in the storage of its own run: leave out storage=, or tell a stream in "
+            "another storage from a step"
+        )
 
 
 def _warn_of_stray(stream: str, signal_type: str) -> None:

@@ -140,7 +140,9 @@ class Hub:
                     self._watchers.append(signal.sender)
             case str(kind) if kind == JOIN:
                 known = self._machine.decode(wire.body)["payload"]
-                self._steps.update({name: types for name, types in known.items() if name not in self._steps})
+                for name, types in known.items():
+                    # A step that takes less by now passes over the rest; see `step_context.handle`.
+                    self._steps[name] = sorted({*self._steps.get(name, ()), *types})
                 if not self._terminated:
                     await self._subscribe()
             case str(kind) if kind == TERMINATE:

@@ -17,7 +17,7 @@ from ..config import get_storage
 from ..engine.engine import Engine, engine_for
 from ..engine.outside import end_of_chain
 from ..errors import StreamNotFoundError
-from ..runs import find_all
+from ..filters import find_all
 from .definitions import StreamDefinition, name_of, subscriber_name
 from .naming import STREAM, stream_run, unknown
 from .signal import RESERVED

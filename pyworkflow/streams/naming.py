@@ -17,8 +17,8 @@ from pyworkflow_core.record import RunRecord
 from ..engine.attempt import Attempt
 from ..engine.control import DEFAULT_QUEUE
 from ..engine.engine import Engine
-from ..engine.outbox import deliver_signals
 from ..engine.outside import create, end_of_chain
+from ..engine.together import deliver_together
 from ..errors import StreamNotFoundError
 from .definitions import get_stream, known_streams, steps_of
 from .signal import JOIN, Wire, body_of, pack
@@ -116,10 +116,16 @@ async def tell_stream(
     if steps and engine.joined.get(run_id) != steps:
         # A step that a later version of the program defines subscribes to what is there already.
         signals = [join(engine, steps), *signals]
-    if await deliver_signals(engine, run_id, signals):
         if len(engine.joined) >= _MOST_JOINED:
             engine.joined.clear()
         engine.joined[run_id] = steps
+    heard = False
+    try:
+        heard = await deliver_together(engine, run_id, signals)
+    finally:
+        if not heard:
+            engine.joined.pop(run_id, None)
+    if heard:
         return None
     record = await end_of_chain(engine, run_id)
     if record is None:

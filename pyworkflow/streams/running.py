@@ -84,6 +84,11 @@ async def run_stream_workflow(
         raise ConfigurationError(
             f"run_stream_workflow() takes a function decorated with @stream_workflow, not {stream!r}"
         )
+    inside = current_machine.get() is not None or current_attempt.get() is not None
+    if inside and storage is not None:
+        raise ConfigurationError(
+            "in workflows and steps a stream runs in their own storage: leave out storage="
+        )
     steps = known_steps(stream.name)
     if not steps:
         raise ConfigurationError(
@@ -91,7 +96,6 @@ async def run_stream_workflow(
             "@stream_step functions"
         )
     scope = current_scope.set(validate_id(stream_run_id, "stream_run_id"))
-    inside = current_machine.get() is not None or current_attempt.get() is not None
     place = current_storage.set(None if inside else get_storage(storage))
     try:
         if init is not None:
@@ -112,6 +116,11 @@ async def run_stream_workflow(
             record = await end_of_chain(engine, run_id)
             assert record is not None
             outcome = await result_of(engine, record)
+    except asyncio.CancelledError:
+        machine = current_machine.get()
+        if machine is not None:  # also if the run that waits for it has not come to that
+            _end(machine, stream.name, stream_run_id)
+        raise
     except ChildWorkflowFailedError as error:
         if isinstance(error.__cause__, StreamNotFoundError):
             raise error.__cause__ from None

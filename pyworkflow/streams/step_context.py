@@ -137,6 +137,8 @@ async def handle(
     current_handling.set(handling)
     current_scope.set(stream_run_id)
     if signal is not None:
+        if signal.signal_type not in step.signals:
+            return {"passed_over": True}  # a type that an earlier version of the step took
         try:
             _ = signal.value
         except ValueError as error:

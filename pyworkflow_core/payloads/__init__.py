@@ -22,6 +22,10 @@ from .children import (
 )
 from .notebook import PatchApplied, StatePublished, StepContextSet
 from .progress import StepCheckpointDeleted, StepCheckpointSaved, StepHeartbeat
+from .queues import DeduplicationIdTaken, QueueOpened, Slot, SlotsChanged
+from .reopening import (
+    RunReopened,
+)
 from .runs import (
     CancellationRequested,
     DeliveriesMade,
@@ -64,6 +68,7 @@ __all__ = [
     "ChildWorkflowFailed",
     "ChildWorkflowReleased",
     "ChildWorkflowStarted",
+    "DeduplicationIdTaken",
     "DeliveriesMade",
     "EventType",
     "HookCreated",
@@ -74,7 +79,9 @@ __all__ = [
     "HookTokenTaken",
     "PatchApplied",
     "Payload",
+    "QueueOpened",
     "RunRecovered",
+    "RunReopened",
     "ScheduleChanged",
     "ScheduledRun",
     "SignalReceived",
@@ -82,6 +89,8 @@ __all__ = [
     "SleepCancelled",
     "SleepCompleted",
     "SleepStarted",
+    "Slot",
+    "SlotsChanged",
     "StatePublished",
     "StepCancelled",
     "StepCheckpointDeleted",

@@ -40,6 +40,7 @@ class EventType(StrEnum):
     CHILD_WORKFLOW_RELEASED = "child_workflow_released"
     WORKFLOW_CONTINUED_AS_NEW = "workflow_continued_as_new"
     DELIVERIES_MADE = "deliveries_made"
+    RUN_REOPENED = "run_reopened"
     SIGNAL_RECEIVED = "signal_received"
     SIGNAL_SENT = "signal_sent"
     PATCH_APPLIED = "patch_applied"
@@ -51,6 +52,9 @@ class EventType(StrEnum):
     STEP_CHECKPOINT_SAVED = "step_checkpoint_saved"
     STEP_CHECKPOINT_DELETED = "step_checkpoint_deleted"
     SCHEDULE_CHANGED = "schedule_changed"
+    QUEUE_OPENED = "queue_opened"
+    SLOTS_CHANGED = "slots_changed"
+    DEDUPLICATION_ID_TAKEN = "deduplication_id_taken"
 
 
 class Payload(Struct, frozen=True, gc=False, omit_defaults=True):

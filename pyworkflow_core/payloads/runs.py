@@ -32,6 +32,8 @@ class WorkflowStarted(Payload, frozen=True, gc=False, omit_defaults=True):
         continued_from: run id of the run that this one continues.
         first: run id of the first run of the chain, where this one continues another.
         carried: what it takes over from that run.
+        concurrency_key: of runs with one key only so many are driven at once; the queue says how many.
+        deduplication_id: the id that no other run has while this one goes on.
     """
 
     TYPE: ClassVar[EventType] = EventType.WORKFLOW_STARTED
@@ -54,6 +56,8 @@ class WorkflowStarted(Payload, frozen=True, gc=False, omit_defaults=True):
     continued_from: str | None = None
     first: str | None = None
     carried: Carried | None = None
+    concurrency_key: str | None = None
+    deduplication_id: str | None = None
 
 
 class WorkflowCompleted(Payload, frozen=True, gc=False, omit_defaults=True):
@@ -73,7 +77,7 @@ class WorkflowFailed(Payload, frozen=True, gc=False, omit_defaults=True):
 
 
 class WorkflowCancelled(Payload, frozen=True, gc=False, omit_defaults=True):
-    """The run ended because a cancellation request was delivered to it."""
+    """The run ended because a cancellation request was delivered to it; `reason` is the request's."""
 
     TYPE: ClassVar[EventType] = EventType.WORKFLOW_CANCELLED
 

@@ -31,7 +31,13 @@ class StepStarted(Payload, frozen=True, gc=False, omit_defaults=True):
 
 
 class StepCompleted(Payload, frozen=True, gc=False, omit_defaults=True):
-    """A step returned. `result` is the encoded value."""
+    """A step returned.
+
+    Attributes:
+        step: the step.
+        ordinal: the how-manieth call of that step.
+        result: the encoded value.
+    """
 
     TYPE: ClassVar[EventType] = EventType.STEP_COMPLETED
 
@@ -44,6 +50,8 @@ class StepFailed(Payload, frozen=True, gc=False, omit_defaults=True):
     """A step failed for good; the workflow gets `error`.
 
     Attributes:
+        step: the step.
+        ordinal: the how-manieth call of that step.
         error: the encoded exception.
         attempt: the attempt that failed last.
     """
@@ -60,6 +68,8 @@ class StepRetrying(Payload, frozen=True, gc=False, omit_defaults=True):
     """A step failed and is tried again at `retry_at`.
 
     Attributes:
+        step: the step.
+        ordinal: the how-manieth call of that step.
         error: the encoded exception.
         attempt: the attempt that failed.
         failures: failures so far; attempts lost to a crash are not among them.
@@ -79,7 +89,12 @@ class StepRetrying(Payload, frozen=True, gc=False, omit_defaults=True):
 
 
 class StepCancelled(Payload, frozen=True, gc=False, omit_defaults=True):
-    """The workflow no longer waits for the step: a timeout, a lost race, a cancellation."""
+    """The workflow no longer waits for the step: a timeout, a lost race, a cancellation.
+
+    Attributes:
+        step: the step.
+        ordinal: the how-manieth call of that step.
+    """
 
     TYPE: ClassVar[EventType] = EventType.STEP_CANCELLED
 

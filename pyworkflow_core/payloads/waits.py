@@ -30,7 +30,12 @@ class SleepStarted(Payload, frozen=True, gc=False, omit_defaults=True):
 
 
 class SleepCompleted(Payload, frozen=True, gc=False, omit_defaults=True):
-    """A sleep ended."""
+    """A sleep ended.
+
+    Attributes:
+        sleep: the sleep.
+        ordinal: the how-manieth sleep of that name.
+    """
 
     TYPE: ClassVar[EventType] = EventType.SLEEP_COMPLETED
 
@@ -39,7 +44,12 @@ class SleepCompleted(Payload, frozen=True, gc=False, omit_defaults=True):
 
 
 class SleepCancelled(Payload, frozen=True, gc=False, omit_defaults=True):
-    """The workflow no longer waits for the sleep."""
+    """The workflow no longer waits for the sleep.
+
+    Attributes:
+        sleep: the sleep.
+        ordinal: the how-manieth sleep of that name.
+    """
 
     TYPE: ClassVar[EventType] = EventType.SLEEP_CANCELLED
 
@@ -87,7 +97,14 @@ class HookCreated(Payload, frozen=True, gc=False, omit_defaults=True):
 
 
 class HookReceived(Payload, frozen=True, gc=False, omit_defaults=True):
-    """Somebody answered; `payload` is the encoded answer, `step` the step that waits, if one does."""
+    """Somebody answered a hook.
+
+    Attributes:
+        hook: the hook.
+        ordinal: the how-manieth hook of that name.
+        payload: the encoded answer.
+        step: the step that waits, if one does.
+    """
 
     TYPE: ClassVar[EventType] = EventType.HOOK_RECEIVED
 
@@ -98,7 +115,13 @@ class HookReceived(Payload, frozen=True, gc=False, omit_defaults=True):
 
 
 class HookExpired(Payload, frozen=True, gc=False, omit_defaults=True):
-    """The hook's timeout fired before an answer came; `step` is the step that waited, if one did."""
+    """The hook's timeout fired before an answer came.
+
+    Attributes:
+        hook: the hook.
+        ordinal: the how-manieth hook of that name.
+        step: the step that waited, if one did.
+    """
 
     TYPE: ClassVar[EventType] = EventType.HOOK_EXPIRED
 
@@ -108,7 +131,12 @@ class HookExpired(Payload, frozen=True, gc=False, omit_defaults=True):
 
 
 class HookDisposed(Payload, frozen=True, gc=False, omit_defaults=True):
-    """The workflow no longer waits for the hook; a later answer is refused."""
+    """The workflow no longer waits for the hook; a later answer is refused.
+
+    Attributes:
+        hook: the hook.
+        ordinal: the how-manieth hook of that name.
+    """
 
     TYPE: ClassVar[EventType] = EventType.HOOK_DISPOSED
 

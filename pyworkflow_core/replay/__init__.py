@@ -13,6 +13,7 @@ from .loop import WorkflowLoop, current_machine
 from .machine import Machine
 from .notes import NoteCall, note
 from .outcome import Outcome
+from .reopening import NoLongerCounts, in_force, incarnation_of
 from .schedules import ScheduleNote
 from .shield import Shield
 
@@ -23,6 +24,7 @@ __all__ = [
     "ChildEnd",
     "HookCall",
     "Machine",
+    "NoLongerCounts",
     "NoteCall",
     "Outcome",
     "ReleaseCall",
@@ -34,6 +36,8 @@ __all__ = [
     "StepNotes",
     "WorkflowLoop",
     "current_machine",
+    "in_force",
+    "incarnation_of",
     "note",
     "notes_of",
     "public_token",

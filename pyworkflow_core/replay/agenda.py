@@ -54,7 +54,7 @@ class Agenda:
 
     def _is_live(self, due: int, what: Timer | Call) -> bool:
         if isinstance(what, Timer):
-            return self._machine.timers.get(what.ordinal) is what
+            return what.due == due and self._machine.timers.get(what.ordinal) is what
         if isinstance(what, StepCall):
             return not what.settled and what.retry_at == due
         return not what.settled

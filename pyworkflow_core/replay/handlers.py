@@ -18,6 +18,7 @@ from ..payloads import (
     HookRefused,
     PatchApplied,
     RunRecovered,
+    RunReopened,
     ScheduleChanged,
     SignalReceived,
     SleepCompleted,
@@ -41,6 +42,7 @@ from .inbox import on_signal_received
 from .mail import on_hook_expired, on_hook_received, on_hook_refused
 from .mismatch import not_waiting, on_unknown
 from .notebook import on_note, on_patch_applied
+from .reopening import Rewound, on_reopened, on_rewound
 from .schedules import on_schedule_changed
 
 if TYPE_CHECKING:
@@ -163,6 +165,8 @@ HANDLERS: dict[type[Any], Callable[[Machine, Envelope[Any]], None]] = {
     ChildWorkflowFailed: on_child_ended,
     ChildWorkflowCancelled: on_child_ended,
     ChildWorkflowReleased: on_child_released,
+    RunReopened: on_reopened,
+    Rewound: on_rewound,
     PatchApplied: on_patch_applied,
     StepContextSet: on_note,
     StatePublished: on_note,

@@ -104,6 +104,7 @@ class Machine:
     ) -> None:
         self.run_id = run_id
         self.incarnation = incarnation
+        self.rewinds: list[tuple[int, str, int]] = []  # of a run that was reopened
         self.event_bytes = event_bytes
         self.draw_token = draw_token
         self.codec = codec

@@ -29,6 +29,7 @@ from pyworkflow_core.payloads import (
     PAYLOAD_CLASSES,
     EventType,
     Payload,
+    Slot,
     StepCompleted,
     StepStarted,
     WorkflowStarted,
@@ -51,6 +52,9 @@ def sample(cls: type[Payload]) -> Payload:
         tuple[ScheduledRun, ...]: (ScheduledRun("run_1", 3), ScheduledRun("run_2", 4, "failed")),
         dict[str, str]: {"tenant": "acme"},
         bool: True,
+        tuple[int, ...]: (1, 2),
+        tuple[tuple[int, int], ...]: ((1, 2), (3, 4)),
+        tuple[Slot, ...]: (Slot("run_1", 1), Slot("run_2", 2, 3, "key")),
         WorkflowStarted: WorkflowStarted("flow", Raw(b"[[1],{}]")),
         Carried | None: Carried(
             (CarriedHook("ask", 1, "secret"), CarriedHook("ask", 2, "other", Raw(b'"yes"'))),

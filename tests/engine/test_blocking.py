@@ -150,8 +150,11 @@ def test_many_threads_share_one_storage(scheme: str, tmp_path: Path) -> None:
 
 def test_a_step_in_a_thread_may_call_them_and_sees_what_the_caller_has_set() -> None:
     storages[:] = [InMemoryStorageBackend()]
-    trace.set("mine")
-    run = get_workflow_run_blocking(start_blocking(nesting, 4, storage=storages[0]), storages[0])
+    before = trace.set("mine")
+    try:
+        run = get_workflow_run_blocking(start_blocking(nesting, 4, storage=storages[0]), storages[0])
+    finally:
+        trace.reset(before)
     assert run is not None
     assert run.result == (8, "mine")
 

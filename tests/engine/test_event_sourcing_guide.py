@@ -95,9 +95,8 @@ def program(source: str) -> ModuleType:
     """Run one of the guide's programs as a module, with what it takes for granted."""
     module = ModuleType("guide")
     clock = type("_Clock", (_Clock,), {})
-    vars(module).update(
-        random=random, datetime=clock, **{n: getattr(pyworkflow, n) for n in pyworkflow.__all__}
-    )
+    vars(module).update({n: getattr(pyworkflow, n) for n in pyworkflow.__all__})
+    vars(module).update(random=random, datetime=clock)  # the modules, and not what is called alike here
     flows = """
 @step(name=f"{__name__}.morning")
 async def morning_flow(order_id=None): return "morning"

@@ -13,6 +13,7 @@ import pytest
 
 from pyworkflow import (
     ConfigurationError,
+    InMemoryStorageBackend,
     StepHeartbeatTimeoutError,
     heartbeat,
     resume,
@@ -23,10 +24,12 @@ from pyworkflow import (
 )
 from pyworkflow.engine.clock import VirtualClock
 from pyworkflow_core.payloads import StepHeartbeat, StepRetrying
+from pyworkflow_core.storage import Limits
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from in_step_runs import checked, result_of, simulated
-from simulated_runs import SECOND, log_of
+from simulated_runs import SECOND, log_of, make_engine
+from storage_wrappers import Wrapper
 
 sys.path.pop(0)
 
@@ -187,3 +190,27 @@ def test_a_heartbeat_timeout_that_is_none_is_refused_where_the_step_is_defined(t
 
         @step(heartbeat_timeout=timeout)
         async def wrong() -> None: ...
+
+
+def test_details_and_an_error_that_do_not_fit_into_one_event_are_recorded_in_two() -> None:
+    @step(name="inside.talkative", retry_delay=0)
+    async def talkative() -> Any:
+        info = step_info()
+        if info.attempt == 1:
+            heartbeat("first")
+            heartbeat("x" * 12_000)
+            raise OSError("y" * 12_000)
+        return len(info.heartbeat_details)
+
+    @workflow(name="inside.talking")
+    async def talking() -> Any:
+        return await talkative()
+
+    async def main() -> None:
+        limits = Limits(event_bytes=20_000, append_bytes=30_000, append_events=1000)
+        storage = Wrapper(InMemoryStorageBackend(), limits=limits)
+        make_engine(storage, VirtualClock())
+        run_id = await start(talking, storage=storage)
+        assert await result_of(storage, run_id) == 12_000
+
+    asyncio.run(main())

@@ -105,6 +105,8 @@ def test_a_token_in_use_is_refused_and_free_again_when_its_hook_is_done() -> Non
             "another token."
         )
         assert told == ["t"]
+        with pytest.raises(HookExpiredError, match="the run is completed"):
+            await resume_hook(f"{second}:paid", 1, storage=storage)
         history = await log_of(storage, second)
         assert replay(history) == recorded(history)
 
@@ -160,6 +162,8 @@ def test_one_run_cannot_give_two_open_hooks_the_same_token_but_one_after_the_oth
     async def main() -> None:
         storage, _ = _simulated()
         run_id = await start(two, storage=storage)
+        with pytest.raises(HookNotFoundError, match="did not get its token"):
+            await resume_hook(f"{run_id}:b", "refused", storage=storage)
         assert (await resume_hook("t", "first", storage=storage)).hook_id == "a#1"
         await resume(run_id, storage=storage)
         assert (await resume_hook("t", "second", storage=storage)).hook_id == "b#2"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import pathlib
 import sys
 from typing import Any
@@ -14,6 +15,7 @@ from pyworkflow import (
     NonDeterminismError,
     StepOutsideWorkflowError,
     WorkflowDefinition,
+    get_workflow_run,
     hook,
     patched,
     resume,
@@ -31,8 +33,8 @@ from pyworkflow_core.storage import StorageBackend
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from families import outcomes, work_off
-from simulated_runs import log_of, make_engine, recorded, replay, take_up
-from storage_wrappers import NOISE, DisturbedStorage, append_from_outside
+from simulated_runs import finish, log_of, make_engine, recorded, replay, take_up
+from storage_wrappers import NOISE, DisturbedStorage, Killed, KillingStorage, append_from_outside
 
 sys.path.pop(0)
 
@@ -200,6 +202,40 @@ def test_a_conflict_at_any_append_changes_no_answer() -> None:
 
             await calm(DisturbedStorage(inner, noise, lambda k, n=n: k == n))
             assert await outcomes(inner) == expected
+
+    asyncio.run(main())
+
+
+def test_wherever_old_code_was_stopped_new_code_takes_one_way_and_keeps_to_it() -> None:
+    async def go(storage: StorageBackend, seed: int, body: Any) -> None:
+        """A process that has this code, until it dies or the run has ended."""
+        shop(body)
+        clock = VirtualClock(1_700_000_000_000_000 + seed * 60_000_000)
+        engine = make_engine(storage, clock, seed)
+        with contextlib.suppress(Killed):
+            if not await storage.list_runs():
+                await start(_workflows["patches.shop"][None], storage=storage, idempotency_key="k", queue="q")
+            for record in await storage.list_runs():
+                await finish(engine, clock, record.run_id)
+
+    async def main() -> None:
+        found = set()
+        for n in range(1, 9):
+            for m in range(1, 9):
+                storage = InMemoryStorageBackend()
+                await go(KillingStorage(storage, n, acknowledged=n % 2 == 0), 1, old)
+                await go(KillingStorage(storage, m, acknowledged=m % 2 == 0), 2, new)
+                await go(storage, 3, new)
+                (record,) = await storage.list_runs()
+                history = await log_of(storage, record.run_id)
+                run = await get_workflow_run(record.run_id, storage=storage)
+                assert run is not None
+                if len(run.result) == 5:  # it was not the old code that ended it
+                    assert replay(history, run=record) == recorded(history), (n, m)
+                patches = patches_in(history)
+                assert len(set(patches)) == len(patches)
+                found.add(tuple(patches))
+        assert found == {(), ("tell",), ("check", "tell")}
 
     asyncio.run(main())
 

@@ -26,6 +26,8 @@ from pyworkflow import (
     step_info,
     workflow,
 )
+from pyworkflow.engine.entries import Entries
+from pyworkflow_core.replay import Machine
 from pyworkflow_core.storage import StorageBackend
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -170,5 +172,20 @@ def test_a_hook_of_the_workflow_is_refused_in_a_step_which_has_one_of_its_own() 
         storage, _, _ = simulated()
         with pytest.raises(StepOutsideWorkflowError, match=r"elsewhere use step_hook\(…\), inside a step"):
             await start(confused, storage=storage)
+
+    asyncio.run(main())
+
+
+def test_a_wait_that_begins_while_the_drive_is_busy_is_news_until_it_was_looked_at() -> None:
+    async def main() -> None:
+        entries = Entries(lambda: None)
+        waiting = asyncio.ensure_future(entries.end_of_hook(("step", 1), ("hook", 1)))
+        await asyncio.sleep(0)
+        assert entries.has_news
+        entries.grant(Machine("run", lambda started: asyncio.sleep(0)))
+        assert not entries.has_news
+        entries.close()
+        await asyncio.wait([waiting])
+        assert waiting.cancelled()
 
     asyncio.run(main())

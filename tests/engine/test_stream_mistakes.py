@@ -19,6 +19,7 @@ from pyworkflow import (
     emit,
     get_checkpoint,
     get_current_signal,
+    resume,
     run_stream_workflow,
     save_checkpoint,
     set_result,
@@ -87,6 +88,33 @@ def test_a_workflow_that_emits_to_an_unknown_stream_gets_the_error_at_once() -> 
     asyncio.run(main())
 
 
+def test_a_workflow_cannot_name_another_storage_for_a_stream() -> None:
+    storage = InMemoryStorageBackend()
+    calls = [
+        lambda: emit(stream, "known", storage=storage),
+        lambda: terminate(stream, storage=storage),
+        lambda: run_stream_workflow(stream, stream_run_id="x", storage=storage),
+    ]
+
+    @workflow(name="mistakes.elsewhere")
+    async def elsewhere() -> list[str]:
+        refusals = []
+        for call in calls:
+            try:
+                await call()
+            except ConfigurationError as error:
+                refusals.append(str(error))
+        return refusals
+
+    async def main() -> None:
+        run_id = await start(elsewhere, storage=storage)
+        refusals = await resume(run_id, storage=storage)
+        assert len(refusals) == 3
+        assert all("leave out storage=" in text for text in refusals)
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -128,6 +156,7 @@ def test_a_type_that_no_step_takes_is_warned_of(caplog: pytest.LogCaptureFixture
         (stream_step("s", ["pyworkflow.x"]), "reserved"),
         (stream_step("s", ["x"], on_failure="stop"), "on_failure is 'fail', 'skip'"),
         (stream_step("s", ["x"], max_retries=-1), "max_retries must be 0 or more"),
+        (stream_step("s", ["x"], name="a/b"), "has no '/'"),
         (lambda f: stream_step("s", ["x"])(len), "decorates an async function"),
         (lambda f: stream_workflow("s")(len), "decorates an async function"),
     ],

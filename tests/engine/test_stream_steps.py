@@ -20,6 +20,7 @@ from pyworkflow import (
     StorageBackend,
     StreamFailedError,
     StreamWorkflowResult,
+    WorkflowNotRegisteredError,
     emit,
     get_checkpoint,
     get_current_signal,
@@ -36,8 +37,10 @@ from pyworkflow import (
     terminate,
     workflow,
 )
+from pyworkflow.definitions import _workflows
 from pyworkflow.engine.clock import VirtualClock
 from pyworkflow.engine.engine import Engine
+from pyworkflow.streams import get_stream_run, list_stream_runs
 from pyworkflow.streams.naming import stream_run
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -379,13 +382,13 @@ def test_run_stream_workflow_waits_in_a_program_and_in_a_step_too() -> None:
     asyncio.run(main())
 
 
-def test_a_step_that_a_later_version_defines_joins_a_stream_that_is_there() -> None:
+def test_steps_of_a_later_version_join_a_stream_that_is_there_and_take_other_types() -> None:
     @stream_workflow(name="tests.growing")
     async def growing() -> None:
         """Nothing."""
 
     @stream_step("tests.growing", ["word"], name="first")
-    async def first() -> None:
+    async def first_of_old() -> None:
         await _append_to_result()
 
     async def main() -> None:
@@ -393,18 +396,72 @@ def test_a_step_that_a_later_version_defines_joins_a_stream_that_is_there() -> N
         await emit("tests.growing", "word", "a", storage=storage)
         await settle(engine)
 
-        @stream_step("tests.growing", ["word"], name="second")
+        @stream_step("tests.growing", ["word", "number"], name="second")
         async def second() -> None:
+            await _append_to_result()
+
+        @stream_step("tests.growing", ["number"], name="first")
+        async def first() -> None:
             await _append_to_result()
 
         engine = make_engine(storage, clock, 2)
         clock.move_to(clock.now() + LEASE)
         await emit("tests.growing", "word", "b", storage=storage)
+        await emit("tests.growing", "number", 3, storage=storage)
         await terminate("tests.growing", storage=storage)
         await work_off(engine, clock)
         stream = await get_workflow_run(stream_run("tests.growing", None), storage=storage)
         assert stream is not None
         ends = {name: end["result"] for name, end in stream.result["steps"].items()}
-        assert ends == {"first": '[[1,"a"],[2,"b"]]', "second": '[[2,"b"]]'}
+        assert ends == {"first": '[[1,"a"],[3,3]]', "second": '[[2,"b"],[3,3]]'}
+
+    asyncio.run(main())
+
+
+@stream_workflow(name="tests.elsewhere", queue="far")
+async def elsewhere() -> None:
+    """Nothing."""
+
+
+@stream_step(elsewhere, ["word"])
+async def far_away() -> None:
+    await _append_to_result()
+
+
+def test_a_worker_without_the_code_of_the_steps_drives_the_stream_and_leaves_them_alone() -> None:
+    async def main() -> None:
+        clock, storage, engine = simulated()
+        await emit(elsewhere, "word", "a", storage=storage)
+        await terminate(elsewhere, storage=storage)
+        code = _workflows.pop(far_away.workflow.name)
+        try:
+            assert not await take_up_due(engine, ["q"])
+            with pytest.raises(WorkflowNotRegisteredError, match="far_away"):
+                await settle(engine)
+        finally:
+            _workflows[far_away.workflow.name] = code
+        await work_off(engine, clock)
+        stream = await get_stream_run(elsewhere, storage=storage)
+        assert (stream.outcome, stream.signals) == ("terminated", 1)
+        (step_run,) = stream.steps
+        assert (step_run.name, step_run.status) == ("far_away", "completed")
+        assert {r.queue for r in await storage.list_runs()} == {"far"}
+        assert [run.run_id for run in await list_stream_runs(storage=storage)] == [stream.run_id]
+
+    asyncio.run(main())
+
+
+def test_a_stream_whose_step_failed_fails_the_workflow_that_does_not_catch_that() -> None:
+    @workflow(name="tests.failing_with_its_stream")
+    async def failing_with_its_stream() -> None:
+        await run_stream_workflow(failing, stream_run_id="s")
+
+    async def main() -> None:
+        clock, storage, engine = simulated()
+        run_id = await start(failing_with_its_stream, storage=storage, queue="q")
+        await work_off(engine, clock)
+        with pytest.raises(StreamFailedError, match="fails: FatalError: not two") as caught:
+            await resume(run_id, storage=storage)
+        assert caught.value.result.step_states["skips"] == "terminated"
 
     asyncio.run(main())

@@ -31,13 +31,14 @@ from pyworkflow import (
     workflow,
 )
 from pyworkflow.engine.clock import VirtualClock
+from pyworkflow.engine.control import drive_for
 from pyworkflow.engine.engine import Engine
 from pyworkflow.streams import hub, subscriber
 from pyworkflow.streams.naming import stream_run
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from families import take_up_due, work_off
-from simulated_runs import log_of, make_engine, recorded, replay
+from simulated_runs import LEASE, log_of, make_engine, recorded, replay
 
 sys.path.pop(0)
 
@@ -245,6 +246,23 @@ def test_cancelling_the_workflow_that_waits_ends_the_stream() -> None:
         run = await get_workflow_run(run_id, storage=storage)
         assert run is not None
         assert run.status == "cancelled"
+        stream = await get_workflow_run(stream_run("tests.log", "s"), storage=storage)
+        assert stream is not None
+        assert stream.result["status"] == "terminated"
+        await check_replays(storage)
+
+    asyncio.run(main())
+
+
+def test_a_workflow_that_is_cancelled_before_anybody_waits_for_the_stream_ends_it_all_the_same() -> None:
+    async def main() -> None:
+        clock, storage, engine = simulated()
+        run_id = await start(reading, "s", storage=storage, queue="q")
+        await emit(log, "word", "before", stream_run_id="s", storage=storage)
+        (claim,) = await storage.claim(owner="test", now=clock.now(), lease=LEASE, run_id=run_id)
+        await (await drive_for(engine, claim)).run()
+        await cancel_workflow(run_id, "no more", storage=storage)
+        await work_off(engine, clock)
         stream = await get_workflow_run(stream_run("tests.log", "s"), storage=storage)
         assert stream is not None
         assert stream.result["status"] == "terminated"

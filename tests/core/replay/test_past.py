@@ -29,6 +29,7 @@ COMES_TO_THE_CODE = {
     EventType.STEP_HEARTBEAT,
     EventType.STEP_CHECKPOINT_SAVED,
     EventType.STEP_CHECKPOINT_DELETED,
+    EventType.RUN_REOPENED,
 }
 
 

@@ -70,6 +70,13 @@ async def fails() -> None:
     await find_stock()
 
 
+@workflow(durable=False)
+async def passing(number: int) -> int:
+    if number < 0:
+        raise ValueError("no such number")
+    return 2 * number
+
+
 @workflow
 async def patient() -> str:
     return await wait_for_go()

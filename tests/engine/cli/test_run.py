@@ -148,3 +148,22 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < ends
         time.sleep(0.01)
+
+
+def test_a_run_can_be_put_off_and_counted_under_a_key(cli: Any) -> None:
+    shown = cli.json("run", "shop:order", "A", "--queue", "q", "--delay", "1h", "--concurrency-key", "k")
+    assert shown["status"] == "pending"
+    assert cli("run", "shop:order", "A", "--delay", "soon", code=2).stderr.startswith("error: delay 'soon'")
+    assert "needs queue=" in cli("run", "shop:order", "A", "--concurrency-key", "k", code=2).stderr
+
+
+def test_a_workflow_without_a_log_says_its_result_and_leaves_nothing_behind(cli: Any) -> None:
+    done = cli("run", "shop:passing", "7")
+    assert "status  completed\nresult  14\n" in done.stdout
+    assert ", without a log\n" in done.stdout
+    found = cli.json("run", "shop:passing", "8")
+    assert (found["result"], found["durable"]) == (16, False)
+    failed = cli("run", "shop:passing", "--", "-1", code=1)
+    assert failed.stderr.endswith("the run failed: ValueError: no such number\n")
+    assert cli.json("runs", "list") == []
+    assert "queue needs a log" in cli("run", "shop:passing", "7", "--queue", "q", code=None).stderr

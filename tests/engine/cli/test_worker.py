@@ -43,3 +43,23 @@ def test_a_worker_takes_up_what_is_due_and_nothing_else(cli: Any, suspended: str
     assert json.loads(done.stdout) == {"driven": 1}
     assert cli.json("runs", "show", due)["status"] == "completed"
     assert cli.json("runs", "show", suspended)["status"] == "suspended"
+
+
+def test_a_worker_writes_its_health_to_a_file_until_it_ends(cli: Any, begun: Any) -> None:
+    process = begun(cli.begin("worker", "shop", "--poll-interval", "50ms", "--health", "health.json"))
+    path = cli.folder / "health.json"
+    ends = time.monotonic() + 60
+    while not path.exists() or json.loads(path.read_text())["status"] == "stopped":
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+    assert json.loads(path.read_text())["stats"]["failed"] == 0
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert not path.exists()
+
+
+def test_a_health_that_cannot_be_shown_is_a_mistake_of_the_command(cli: Any) -> None:
+    done = cli("worker", "shop", "--once", "--health", "no/such/folder/health", code=2)
+    assert "the health cannot be written to no/such/folder/health" in done.stderr
