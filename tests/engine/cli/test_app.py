@@ -30,13 +30,23 @@ COMMANDS = [
     ["runs", "prune"],
     ["hooks", "list"],
     ["hooks", "answer"],
+    *(
+        ["schedules", verb]
+        for verb in ("list", "show", "create", "pause", "resume", "trigger", "backfill", "delete")
+    ),
+    ["streams", "list"],
+    ["streams", "show"],
+    ["streams", "emit"],
+    ["streams", "terminate"],
     ["storage", "init"],
     ["storage", "migrate"],
     ["storage", "check"],
 ]
 
 
-@pytest.mark.parametrize("words", [[], ["runs"], ["hooks"], ["storage"], *COMMANDS], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [[], ["runs"], ["hooks"], ["streams"], ["storage"], *COMMANDS], ids=" ".join
+)
 @pytest.mark.parametrize("columns", ["60", "80"])
 def test_help_explains_every_command_and_fits(words: list[str], columns: str) -> None:
     done = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": columns, "TERMINAL_WIDTH": columns})
