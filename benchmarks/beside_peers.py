@@ -85,7 +85,7 @@ def one_round(python: str, system: str, postgresql: str) -> Iterator[dict[str, A
             raise Failed(f"it did not end within {TIME_LIMIT} s") from error
         yield from (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
         if done.returncode:
-            raise Failed(f"it failed: {_last_line(done.stderr)}")
+            raise Failed(f"it ended with {done.returncode}: {_last_line(done.stderr)}")
 
 
 def _last_line(text: str) -> str:

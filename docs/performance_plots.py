@@ -13,6 +13,7 @@ from matplotlib.ticker import LogFormatter, NullFormatter
 
 Figure = dict[str, Any]
 WIDTH = 9.0
+OURS = "pyworkflow-core"
 MET, MISSED, PLAIN = "#3b7a57", "#b5523b", "#5a7ca8"
 
 
@@ -34,6 +35,7 @@ def _lines(axes: Any, figures: list[Figure], names: list[str], key: str, spread:
     most = [max(0.0, figure[spread][1] - value) for value, figure in zip(values, figures, strict=True)]
     colours = {"met": MET, "MISSED": MISSED}
     shades = [colours.get(figure.get("verdict", ""), PLAIN) for figure in figures]
+    shades = [MET if f.get("system") == OURS else shade for f, shade in zip(figures, shades, strict=True)]
     axes.barh(names, values, xerr=[least, most], color=shades, error_kw={"lw": 0.8, "ecolor": "#555"})
     axes.invert_yaxis()
     axes.tick_params(labelsize=8)
