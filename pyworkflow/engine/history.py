@@ -26,7 +26,6 @@ def envelopes_of(events: list[Event]) -> list[Envelope[Any]]:
     """The decoded bodies of `events`; of a whole log, as far as they still count (see `in_force`)."""
     found = decode_bodies([event.body for event in events])
     whole = bool(events) and events[0].sequence == 1
-    # One pass without a name being looked up for each event: this reads every log that is replayed.
     return in_force(found) if whole and RunReopened in {e.data.__class__ for e in found} else found
 
 
