@@ -30,6 +30,9 @@ COMES_TO_THE_CODE = {
     EventType.STEP_CHECKPOINT_SAVED,
     EventType.STEP_CHECKPOINT_DELETED,
     EventType.RUN_REOPENED,
+    EventType.DEDUPLICATION_ID_TAKEN,
+    EventType.QUEUE_OPENED,
+    EventType.SLOTS_CHANGED,
 }
 
 
