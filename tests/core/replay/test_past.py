@@ -33,6 +33,9 @@ COMES_TO_THE_CODE = {
     EventType.SLOTS_CHANGED,
     EventType.DEDUPLICATION_ID_TAKEN,
     EventType.RUN_REOPENED,
+    EventType.DEDUPLICATION_ID_TAKEN,
+    EventType.QUEUE_OPENED,
+    EventType.SLOTS_CHANGED,
 }
 
 
