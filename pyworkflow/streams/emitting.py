@@ -148,7 +148,9 @@ async def _emit(
 ) -> dict[str, Any]:
     """Tell it, outside of workflow code. What the log of a workflow keeps of it."""
     attempt = current_attempt.get()
-    if attempt is not None and storage is None:
+    # A run without a log has its own runs of streams; the unnamed ones are everybody's.
+    alone = attempt is not None and attempt.engine.transient and stream_run_id is None
+    if attempt is not None and storage is None and not alone:
         engine = attempt.engine
     else:
         engine = engine_for(get_storage(storage or current_storage.get()))
