@@ -106,8 +106,7 @@ def check_what_was_seen(folder: Path, killed: dict[int, int]) -> Counter[str]:
     return begun
 
 
-@each_store
-@pytest.mark.parametrize("queue", ["limited", "every"])
+@pytest.mark.parametrize(("scheme", "queue"), [("file", "limited"), ("file", "every"), ("sqlite", "every")])
 @pytest.mark.timeout(180)
 def test_four_processes_never_drive_more_than_the_limit_and_finish_all(
     scheme: str, queue: str, tmp_path: Path

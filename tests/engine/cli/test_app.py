@@ -30,13 +30,28 @@ COMMANDS = [
     ["runs", "prune"],
     ["hooks", "list"],
     ["hooks", "answer"],
+    ["schedules", "list"],
+    ["schedules", "show"],
+    ["schedules", "create"],
+    ["schedules", "pause"],
+    ["schedules", "resume"],
+    ["schedules", "trigger"],
+    ["schedules", "backfill"],
+    ["schedules", "delete"],
+    ["streams", "list"],
+    ["streams", "show"],
+    ["streams", "emit"],
+    ["streams", "terminate"],
     ["storage", "init"],
     ["storage", "migrate"],
     ["storage", "check"],
 ]
 
 
-@pytest.mark.parametrize("words", [[], ["runs"], ["hooks"], ["storage"], *COMMANDS], ids=" ".join)
+GROUPS = [["runs"], ["hooks"], ["schedules"], ["streams"], ["storage"]]
+
+
+@pytest.mark.parametrize("words", [[], *GROUPS, *COMMANDS], ids=" ".join)
 @pytest.mark.parametrize("columns", ["60", "80"])
 def test_help_explains_every_command_and_fits(words: list[str], columns: str) -> None:
     done = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": columns, "TERMINAL_WIDTH": columns})

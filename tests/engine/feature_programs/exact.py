@@ -106,7 +106,7 @@ async def small() -> str:
 
 @workflow(name="exact.versions", version="1", max_recovery_attempts=CRASHES)
 async def versions_1(seen: tuple[str, ...] = ()) -> Any:
-    await sleep("1d")
+    await sleep("10m")
     seen = (*seen, await keep("one"), await start_child_workflow(small_9), await start_child_workflow(small))
     if "two" in seen:
         return seen

@@ -103,7 +103,9 @@ async def until_done(schedule_id: str, runs: int) -> tuple[int, int, int, int]:
 
 @workflow(name="schedules.watching", max_recovery_attempts=CRASHES)
 async def watching() -> Any:
-    schedule_id = await create(10, 75, "buffer_all")
+    # Long enough for any machine to be done with the creation before the first due time.
+    schedule_id = await create(600, 665, "buffer_all")
+    await sleep(600)
     seen = await until_done(schedule_id, 3)
     return seen, await delete(schedule_id)
 
