@@ -99,7 +99,15 @@ async def start(
     definition = _definition(workflow)
     definition.bind(args, kwargs)
     if is_transient(definition, durable):
-        refuse_without_a_log(definition, idempotency_key=idempotency_key, queue=queue)
+        refuse_without_a_log(
+            definition,
+            idempotency_key=idempotency_key,
+            queue=queue,
+            delay=delay,
+            start_at=start_at,
+            deduplication_id=deduplication_id,
+            concurrency_key=concurrency_key,
+        )
         return await _without_a_log(definition, args, kwargs, storage, priority)
     engine = engine_for(get_storage(storage))
     started = with_options(
