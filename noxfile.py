@@ -128,11 +128,7 @@ def conformance(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def kills(session: nox.Session) -> None:
-    """Kill processes and servers around their appends, and race them, on every storage.
-
-    PYWORKFLOW_KILLS=all does so at every append of every feature's program; PYWORKFLOW_CHAOS=500 has
-    so many runs under way while workers are killed.
-    """
+    """Kill processes and servers around their appends, and race them; PYWORKFLOW_KILLS=all at every append."""
     _install_project(session, "test")
     session.run("pytest", "-q", "-n", "auto", "-m", "kills", *(session.posargs or ["tests"]))
 
