@@ -128,7 +128,7 @@ def conformance(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def kills(session: nox.Session) -> None:
-    """Kill processes and servers around their appends, and race them; everywhere with PYWORKFLOW_KILLS=all."""
+    """Kill processes and servers around their appends, and race them; PYWORKFLOW_KILLS=all everywhere."""
     _install_project(session, "test")
     session.run("pytest", "-q", "-n", "auto", "-m", "kills", *(session.posargs or ["tests"]))
 
