@@ -34,6 +34,7 @@ from .ending import ending_of, stalled, value_bytes
 from .giveback import giving_back
 from .history import open_steps, was_left_because
 from .outbox import Errand
+from .pump import Pump
 from .runlog import RunLost
 from .turn import Turn
 
@@ -131,6 +132,9 @@ class Drive(DrivenRun):
             StorageError: the storage cannot be used; the run is as its log says.
         """
         self.engine.enter(self)
+        await Pump(self._run()).wait()
+
+    async def _run(self) -> None:
         try:
             if self._machine.started is None:
                 await self.take_up()
@@ -168,7 +172,10 @@ class Drive(DrivenRun):
 
     async def _go_on(self) -> bool:
         """One turn of the loop; False once the run was suspended."""
-        workshop, looked = self._workshop, self._look
+        workshop = self._workshop
+        if workshop.jobs:
+            await workshop.begin_jobs()
+        looked = self._look
         if self._debts is not None:
             await self._pay()
         workshop.grant(self._machine.children)
@@ -261,6 +268,7 @@ class Drive(DrivenRun):
 
     async def _give_turn(self, turn: Turn) -> None:
         """Append nothing until a step's transaction has ended, and the step's completion within it."""
+        self._idle = False
         report = await turn.give()
         if report is None:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import logging
 from collections import deque
@@ -16,6 +17,7 @@ from .ending import value_bytes
 from .engine import Engine
 from .entries import Entries
 from .execute import execute, failure
+from .pump import Job
 from .turn import Turn
 
 log = logging.getLogger("pyworkflow")
@@ -32,6 +34,7 @@ class Workshop:
 
     Attributes:
         reports: how steps ended, oldest first, until the drive takes them.
+        jobs: steps that are about to begin.
         entries: what steps want in the log while they run.
     """
 
@@ -39,7 +42,8 @@ class Workshop:
         self.reports: deque[Payload] = deque()
         self._engine = engine
         self._run_id = run_id
-        self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._tasks: dict[Key, asyncio.Task[None] | None] = {}  # None: it is about to begin
+        self.jobs: deque[tuple[Key, StepCall]] = deque()
         self._attempts: dict[Key, Attempt] = {}
         self._stopped: set[Key] = set()
         self._background: set[asyncio.Task[None]] = set()
@@ -119,12 +123,26 @@ class Workshop:
         return max(value_bytes(self.reports[0]), entries) if self.reports else entries
 
     def begin(self, calls: list[StepCall], wanted: dict[Key, StepCall]) -> None:
-        """Execute `calls` that the workflow still wants."""
+        """Let `calls` that the workflow still wants begin with `begin_jobs`."""
         tasks = self._tasks
         for call in calls:
             key = (call.name, call.ordinal)
             if wanted.get(key) is call and key not in tasks:
-                tasks[key] = asyncio.get_running_loop().create_task(self._step(key, call), name=call.name)
+                tasks[key] = None
+                self.jobs.append((key, call))
+
+    async def begin_jobs(self) -> None:
+        """Begin what is about to; from a drive that a `Pump` runs."""
+        waits = False
+        while self.jobs:
+            key, call = self.jobs.popleft()
+            job = Job(self._step(key, call), functools.partial(self._tasks.__setitem__, key), call.name)
+            if waits:
+                # So will the others, probably: they begin together, not one after the other.
+                self._tasks[key] = job.in_a_task()
+            else:
+                await job.begin()
+                waits = job.waits
 
     def missing(self, calls: list[StepCall]) -> list[StepCall]:
         """Those of `calls` that neither execute here nor have reported."""
@@ -134,9 +152,20 @@ class Workshop:
 
     def cancel_unwanted(self, wanted: dict[Key, StepCall], reason: str | None = None) -> None:
         """Cancel steps that the workflow no longer waits for; once, so that they can clean up."""
-        for key, task in self._tasks.items():
-            if key not in wanted and key not in self._stopped:
+        for key, task in list(self._tasks.items()):
+            if key in wanted or key in self._stopped:
+                continue
+            if task is None:
+                del self._tasks[key]
+                self.jobs = deque(job for job in self.jobs if job[0] != key)
+            else:
                 self._cancel(key, task, reason)
+
+    def forget_jobs(self) -> None:
+        """Begin no step any more; those that were about to are somebody else's."""
+        for key, _ in self.jobs:
+            del self._tasks[key]
+        self.jobs.clear()
 
     def announce(self, hooks: list[HookCall]) -> None:
         """Tell people about hooks that are durable now."""
@@ -168,8 +197,8 @@ class Workshop:
 
     async def end(self, grace: int) -> None:
         """Cancel the steps and wait for them, `grace` microseconds at most. Threads go on unheard."""
-        tasks = [*self._tasks.values(), *self._background]
         self._close(again=False)
+        tasks = [task for task in (*self._tasks.values(), *self._background) if task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=grace / 1e6)
 
@@ -191,8 +220,9 @@ class Workshop:
             for granted in waiting:
                 granted.cancel()
         self._requests.clear()
+        self.forget_jobs()
         for key, task in self._tasks.items():
-            if again or key not in self._stopped:
+            if task is not None and (again or key not in self._stopped):
                 self._cancel(key, task, "its run has ended, or has left this process")
         for task in self._background:
             task.cancel()
