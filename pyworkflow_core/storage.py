@@ -338,7 +338,8 @@ class StorageBackend(ABC):
             StorageUnavailable: nothing was written.
         """
         checks.check_appends(appends)
-        await self._ready()
+        if self._closed or self._loop is not asyncio.get_running_loop():
+            await self._ready()
         if within is not None and not self.capabilities.transactions:
             raise ValueError(f"{type(self).__name__} cannot join a transaction: within= must be None")
         over = checks.find_over_limit(appends, self.limits)

@@ -292,13 +292,19 @@ class Attempt:
             undo = _Undo()
             await context.__aexit__(_Undo, undo, undo.__traceback__)
 
-    async def close(self) -> None:
-        """Undo what was not ended; a thread that the step left behind may learn that it is over."""
+    def close(self) -> None:
+        """A thread that the step left behind may learn that the attempt is over."""
         self._over = True
         if self._notebook is not None:
             self._notebook.close()
-        self.stop("its attempt is over: it ended, was cut off or took longer than its timeout")
-        await self._undo()
+        if not self.stopped:
+            self.stop_reason = "its attempt is over: it ended, was cut off or took longer than its timeout"
+            self.stopped = True
+
+    async def undo(self) -> None:
+        """Undo a transaction that was not ended."""
+        if self._context is not None:
+            await self._undo()
 
     def end_turn(self) -> None:
         """Let the drive go on. The last of all: its next look finds the step's report, or no such step."""

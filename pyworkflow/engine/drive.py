@@ -178,12 +178,13 @@ class Drive(DrivenRun):
         looked = self._look
         if self._debts is not None:
             await self._pay()
-        workshop.grant(self._machine.children)
+        if workshop.requests:
+            workshop.grant(self._machine.children)
         workshop.entries.grant(self._machine)
         if looked:
             self._look = False
             await self._read_tail()
-        turn = workshop.next_turn
+        turn = workshop.next_turn if workshop.turns else None
         if turn is not None and (self.stopping or not (self._machine.pending or self._machine.outcome)):
             await self._give_turn(turn)
             return True
@@ -223,7 +224,8 @@ class Drive(DrivenRun):
                 return True
         payloads: list[Payload] = []
         room = self.log.room
-        self._collect_commands(payloads, room)
+        if machine.pending:
+            self._collect_commands(payloads, room)
         while self._has_room(payloads, room) and not machine.pending and machine.outcome is None:
             payload = self._next_delivery(at)
             if payload is None:
@@ -232,9 +234,10 @@ class Drive(DrivenRun):
             self._taken.append(payload)
             payloads.append(payload)
             self._deliver(payload, at)
-            if room > 0:
+            if room > 0 and machine.pending:
                 self._collect_commands(payloads, room)
-        self._end(payloads)
+        if machine.outcome is not None:
+            self._end(payloads)
         if not payloads:
             return False
         if await self._send(payloads, at):
@@ -296,7 +299,12 @@ class Drive(DrivenRun):
 
     def _has_room(self, payloads: list[Payload], room: int) -> bool:
         """Whether the next delivery may go into one append with `payloads`; `room` bytes are left there."""
-        return not payloads or (len(payloads) < self.log.most_events and room > self._workshop.next_bytes)
+        if not payloads:
+            return True
+        workshop = self._workshop
+        if not workshop.reports and not workshop.entries.entries:
+            return len(payloads) < self.log.most_events
+        return len(payloads) < self.log.most_events and room > workshop.next_bytes
 
     def _end(self, payloads: list[Payload]) -> None:
         """Add the terminal event once the function ended, or leave it for an append of its own."""

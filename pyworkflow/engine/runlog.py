@@ -62,6 +62,7 @@ class RunLog:
         self._within: Turn | None = None
         self._limits: Limits | None = None
         self._most_events = self._room = 0
+        self._last_id = 0
 
     @property
     def ended(self) -> bool:
@@ -117,14 +118,16 @@ class RunLog:
         Raises:
             StorageError: it was refused, or the storage cannot be used.
         """
-        base = int(self.engine.ids.event_id(), 16)
+        # Ids are unique within the run: drawn by each who drives it, and counted on from there.
+        event_id = self._last_id or int(self.engine.ids.event_id(), 16)
         head, run_id = self.head, self.run_id
         events: list[Event] = []
         envelopes: list[Envelope[Any]] = []
-        for index, payload in enumerate(payloads, 1):
-            event_id = f"{(base + index) & _ID_MASK:016x}"
-            events.append(Event(run_id, head + index, event_id, encode_body(payload, at)))
+        for sequence, payload in enumerate(payloads, head + 1):
+            event_id = (event_id + 1) & _ID_MASK
+            events.append(Event(run_id, sequence, f"{event_id:016x}", encode_body(payload, at)))
             envelopes.append(Envelope(1, at, payload))
+        self._last_id = event_id
         record = evolve(self.record, events, incarnation=self.incarnation, envelopes=envelopes)
         ended = record.status.is_terminal and not record.detail.owes
         lease = self._lease_change(at, release or ended)
@@ -144,7 +147,10 @@ class RunLog:
         # A new run is not worth the wait: whoever starts it is told at once.
         if append.expected == 0:
             return await self.engine.queue.append(append)
-        return await self.patiently(lambda: self.engine.queue.append(append))
+        try:
+            return await self.engine.queue.append(append)
+        except StorageUnavailable:
+            return await self.patiently(lambda: self.engine.queue.append(append))
 
     async def _append_within(self, turn: Turn, append: Append) -> Committed | Conflict | Refused:
         answer = await turn.commit(append)

@@ -35,6 +35,8 @@ class Workshop:
     Attributes:
         reports: how steps ended, oldest first, until the drive takes them.
         jobs: steps that are about to begin.
+        turns: turns at the log that steps asked for and that may have ended.
+        requests: children that steps want, by their run ids.
         entries: what steps want in the log while they run.
     """
 
@@ -48,23 +50,23 @@ class Workshop:
         self._stopped: set[Key] = set()
         self._background: set[asyncio.Task[None]] = set()
         self._waker: asyncio.Future[None] | None = None
-        self._turns: deque[Turn] = deque()
-        self._requests: dict[str, tuple[ChildWorkflowStarted, list[asyncio.Future[None]]]] = {}
+        self.turns: deque[Turn] = deque()
+        self.requests: dict[str, tuple[ChildWorkflowStarted, list[asyncio.Future[None]]]] = {}
         self._closed = False
         self.entries = Entries(self.wake_up)
 
     @property
     def next_turn(self) -> Turn | None:
         """The turn at the log that a step has waited for longest; it waits until it is given."""
-        while self._turns and self._turns[0].has_ended:
-            self._turns.popleft()
-        return self._turns[0] if self._turns else None
+        while self.turns and self.turns[0].has_ended:
+            self.turns.popleft()
+        return self.turns[0] if self.turns else None
 
     def _ask(self) -> Turn:
         if self._closed:
             raise asyncio.CancelledError("the run has been left")  # to a step that went on regardless
         turn = Turn()
-        self._turns.append(turn)
+        self.turns.append(turn)
         self.wake_up()
         return turn
 
@@ -75,35 +77,35 @@ class Workshop:
         if self._closed:
             raise asyncio.CancelledError("the run has been left")
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiting = self._requests.setdefault(wanted.run_id, (wanted, []))[1]
+        waiting = self.requests.setdefault(wanted.run_id, (wanted, []))[1]
         waiting.append(granted)
         self.wake_up()
         try:
             await granted
         finally:
             waiting.remove(granted)
-            if not waiting and self._requests.get(wanted.run_id, (None, None))[1] is waiting:
-                del self._requests[wanted.run_id]  # the step is wanted no longer
+            if not waiting and self.requests.get(wanted.run_id, (None, None))[1] is waiting:
+                del self.requests[wanted.run_id]  # the step is wanted no longer
 
     def next_request(self, children: Mapping[str, Child]) -> ChildWorkflowStarted | None:
         """The event to append for the next child that a step wants and that the run does not have."""
         return next(
-            (wanted for run_id, (wanted, _) in self._requests.items() if run_id not in children), None
+            (wanted for run_id, (wanted, _) in self.requests.items() if run_id not in children), None
         )
 
     def grant(self, children: Mapping[str, Child]) -> None:
         """Let steps go on whose children are durable and there."""
-        if not self._requests:
+        if not self.requests:
             return
-        for run_id in [run_id for run_id in self._requests if run_id in children]:
-            for granted in self._requests.pop(run_id)[1]:
+        for run_id in [run_id for run_id in self.requests if run_id in children]:
+            for granted in self.requests.pop(run_id)[1]:
                 if not granted.done():
                     granted.set_result(None)
 
     @property
     def has_news(self) -> bool:
         """Whether there is something for the drive to deliver."""
-        return bool(self.reports or self._requests or self.entries.has_news)
+        return bool(self.reports or self.requests or self.entries.has_news)
 
     @property
     def is_busy(self) -> bool:
@@ -214,12 +216,12 @@ class Workshop:
     def _close(self, *, again: bool) -> None:
         self._closed = True
         self.entries.close()
-        for turn in self._turns:
+        for turn in self.turns:
             turn.cut_off()
-        for _, waiting in self._requests.values():
+        for _, waiting in self.requests.values():
             for granted in waiting:
                 granted.cancel()
-        self._requests.clear()
+        self.requests.clear()
         self.forget_jobs()
         for key, task in self._tasks.items():
             if task is not None and (again or key not in self._stopped):
@@ -256,14 +258,17 @@ class Workshop:
             if report is not None:
                 self.reports.append(report)
         finally:
+            attempt.close()
             try:
-                await attempt.close()
+                if attempt.turn is not None:
+                    await attempt.undo()
             finally:
                 self._tasks.pop(key, None)
                 self._attempts.pop(key, None)
                 self._stopped.discard(key)
                 attempt.end_turn()
-                self.wake_up()
+                if self._waker is not None:
+                    self.wake_up()
 
     async def _tell(self, hook: HookCall) -> None:
         assert hook.on_created is not None
