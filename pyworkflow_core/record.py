@@ -188,13 +188,6 @@ def evolve(
         ValueError: there is no event, or one of another run or at another position.
         MalformedValueError: an event's body is not readable.
     """
-    if record is not None and envelopes is not None and b'"recoveries"' not in record.rest:
-        # Steps that begin and complete: what most appends are, and all that they change is this.
-        for envelope in envelopes:
-            if envelope.data.__class__ is not StepStarted and envelope.data.__class__ is not StepCompleted:
-                break
-        else:
-            return _move_on(record, events, envelopes)
     fields: dict[str, Any] | None = None
     detail: dict[str, Any] = {}
     head = record.head if record is not None else 0
@@ -232,16 +225,26 @@ def _out_of_order(event: Event, place: int, run_id: str | None) -> ValueError:
     )
 
 
-def _move_on(record: RunRecord, events: Iterable[Event], envelopes: Sequence[Envelope[Any]]) -> RunRecord:
-    """The record after events that change nothing but where it stands."""
-    head, run_id = record.head, record.run_id
-    for event in events:
-        head += 1
-        if event.sequence != head or event.run_id != run_id:
-            raise _out_of_order(event, head, run_id)
-    if head == record.head:
-        raise ValueError(_NO_EVENTS)
-    return msgspec.structs.replace(record, head=head, updated_at=envelopes[-1].at)
+def evolve_quietly(record: RunRecord, payloads: Sequence[Any], at: int) -> RunRecord | None:
+    """What `evolve` makes of the next events, if they are of steps that begin and complete.
+
+    Most appends are; all that they change is where the record stands. Its caller makes the events
+    from `payloads`, and so knows that they follow one another.
+
+    Args:
+        record: the record before them.
+        payloads: of the next events; at least one.
+        at: the time of the last of them, in microseconds.
+
+    Returns:
+        The record after them; None if `evolve` has to look at them.
+    """
+    for payload in payloads:
+        if payload.__class__ is not StepStarted and payload.__class__ is not StepCompleted:
+            return None
+    if b'"recoveries"' in record.rest:
+        return None
+    return msgspec.structs.replace(record, head=record.head + len(payloads), updated_at=at)
 
 
 def _apply(

@@ -74,26 +74,17 @@ class Attempt:
         stop_reason: why, in words; None where a request to stop gave no reason.
     """
 
-    __slots__ = (
-        "_answer",
-        "_ask",
-        "_began",
-        "_children",
-        "_connection",
-        "_context",
-        "_entries",
-        "_left",
-        "_notebook",
-        "_over",
-        "_signals",
-        "_start_child",
-        "_storage",
-        "call",
-        "engine",
-        "stop_reason",
-        "stopped",
-        "turn",
-    )
+    turn: Turn | None = None
+    stopped = False
+    stop_reason: str | None = None
+    _notebook: Notebook | None = None
+    _children = 0
+    _signals = 0
+    _context: AbstractAsyncContextManager[Any] | None = None
+    _connection: Any = None
+    _left = False
+    _over = False
+    _answer: Answer | None = None
 
     def __init__(
         self,
@@ -106,21 +97,10 @@ class Attempt:
         self.call = call
         self.engine = engine
         self._entries = entries
-        self._notebook: Notebook | None = None
         self._began = call.attempt, asyncio.get_running_loop(), threading.get_ident()
         self._storage: StorageBackend = engine.storage
         self._ask = ask
         self._start_child = start_child
-        self._children = 0
-        self._signals = 0
-        self.turn: Turn | None = None
-        self.stopped = False
-        self.stop_reason: str | None = None
-        self._context: AbstractAsyncContextManager[Any] | None = None
-        self._connection: Any = None
-        self._left = False
-        self._over = False
-        self._answer: Answer | None = None
 
     @property
     def notebook(self) -> Notebook:

@@ -138,8 +138,10 @@ class Drive(DrivenRun):
         try:
             if self._machine.started is None:
                 await self.take_up()
+            await self._workshop.begin_jobs()
             while not self.log.ended and await self._go_on():
-                pass
+                if self._workshop.jobs:
+                    await self._workshop.begin_jobs()
             await self._workshop.finish_telling(self.engine.settings.grace)
             await self._settle_up()
             await self._workshop.end(self.engine.settings.grace)
@@ -173,8 +175,6 @@ class Drive(DrivenRun):
     async def _go_on(self) -> bool:
         """One turn of the loop; False once the run was suspended."""
         workshop = self._workshop
-        if workshop.jobs:
-            await workshop.begin_jobs()
         looked = self._look
         if self._debts is not None:
             await self._pay()

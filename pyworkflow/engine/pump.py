@@ -13,8 +13,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from typing import Any
+
+Key = tuple[str, int]
 
 _IN_A_ROW = 32
 """Steps that may end in the drive's task before others on the event loop have a turn."""
@@ -25,20 +27,26 @@ class Job:
 
     Args:
         coro: executes it.
-        began: called with the task that it begins in, before it does.
+        tasks: where the task that it begins in is put, before it does.
+        key: under what.
         name: what that task is called if the step keeps it.
 
     Attributes:
         waits: whether the step waited for something, and so has a task of its own.
     """
 
-    __slots__ = ("began", "context", "coro", "name", "waits")
+    __slots__ = ("context", "coro", "key", "name", "tasks", "waits")
 
     def __init__(
-        self, coro: Coroutine[Any, Any, None], began: Callable[[asyncio.Task[None]], None], name: str
+        self,
+        coro: Coroutine[Any, Any, None],
+        tasks: dict[Key, asyncio.Task[None] | None],
+        key: Key,
+        name: str,
     ) -> None:
         self.coro = coro
-        self.began = began
+        self.tasks = tasks
+        self.key = key
         self.name = name
         self.context = contextvars.copy_context()
         self.waits = False
@@ -48,10 +56,11 @@ class Job:
         """Begin it, from a drive that a `Pump` runs; goes on when the step has ended or waits."""
         yield self
 
-    def in_a_task(self) -> asyncio.Task[None]:
+    def begin_in_a_task(self) -> None:
         """Begin it in a task of its own."""
         self.waits = True
-        return asyncio.get_running_loop().create_task(self.coro, name=self.name, context=self.context)
+        task = asyncio.get_running_loop().create_task(self.coro, name=self.name, context=self.context)
+        self.tasks[self.key] = task
 
 
 class Pump:
@@ -144,7 +153,7 @@ class Pump:
                     error = thrown
                 continue
             task = self._task
-            what.began(task)
+            what.tasks[what.key] = task
             try:
                 waits_for = what.context.run(what.coro.send, None)
             except StopIteration:

@@ -14,7 +14,7 @@ import msgspec
 from pyworkflow_core.errors import StorageUnavailable
 from pyworkflow_core.events import Envelope, Event, decode_bodies, encode_body
 from pyworkflow_core.payloads import Payload, RunRecovered, WorkflowResumed, WorkflowStarted
-from pyworkflow_core.record import RunRecord, evolve
+from pyworkflow_core.record import RunRecord, evolve, evolve_quietly
 from pyworkflow_core.storage import Append, Claim, Committed, Conflict, LeaseChange, Limits, Refused, Unknown
 
 from .clock import wait_until
@@ -122,13 +122,14 @@ class RunLog:
         event_id = self._last_id or int(self.engine.ids.event_id(), 16)
         head, run_id = self.head, self.run_id
         events: list[Event] = []
-        envelopes: list[Envelope[Any]] = []
         for sequence, payload in enumerate(payloads, head + 1):
             event_id = (event_id + 1) & _ID_MASK
             events.append(Event(run_id, sequence, f"{event_id:016x}", encode_body(payload, at)))
-            envelopes.append(Envelope(1, at, payload))
         self._last_id = event_id
-        record = evolve(self.record, events, incarnation=self.incarnation, envelopes=envelopes)
+        record = None if self.record is None else evolve_quietly(self.record, payloads, at)
+        if record is None:
+            envelopes = [Envelope(1, at, payload) for payload in payloads]
+            record = evolve(self.record, events, incarnation=self.incarnation, envelopes=envelopes)
         ended = record.status.is_terminal and not record.detail.owes
         lease = self._lease_change(at, release or ended)
         append = Append(run_id, self.incarnation, head, tuple(events), record, lease)
@@ -138,7 +139,7 @@ class RunLog:
         if answer.__class__ is Committed:
             self._committed(append)
             return True
-        if isinstance(answer, Refused):
+        if answer.__class__ is Refused:
             raise answer.error
         self.conflicts += 1
         return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import inspect
 import logging
 from collections import deque
@@ -89,9 +88,7 @@ class Workshop:
 
     def next_request(self, children: Mapping[str, Child]) -> ChildWorkflowStarted | None:
         """The event to append for the next child that a step wants and that the run does not have."""
-        return next(
-            (wanted for run_id, (wanted, _) in self.requests.items() if run_id not in children), None
-        )
+        return next((wanted for run_id, (wanted, _) in self.requests.items() if run_id not in children), None)
 
     def grant(self, children: Mapping[str, Child]) -> None:
         """Let steps go on whose children are durable and there."""
@@ -138,10 +135,10 @@ class Workshop:
         waits = False
         while self.jobs:
             key, call = self.jobs.popleft()
-            job = Job(self._step(key, call), functools.partial(self._tasks.__setitem__, key), call.name)
+            job = Job(self._step(key, call), self._tasks, key, call.name)
             if waits:
                 # So will the others, probably: they begin together, not one after the other.
-                self._tasks[key] = job.in_a_task()
+                job.begin_in_a_task()
             else:
                 await job.begin()
                 waits = job.waits

@@ -319,7 +319,7 @@ class Machine:
         if call.settled:
             return  # given up before its command was recorded
         key = (call.name, call.ordinal)
-        if call.__class__ is StepCall:
+        if isinstance(call, StepCall):
             call.attempt = 1
             self.steps[key] = call
         elif isinstance(call, SleepCall):
