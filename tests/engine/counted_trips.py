@@ -81,9 +81,10 @@ MONGODB = {
     "a sleep": {"update": 2},
     "a hook": {"update": 2},
     "an answer to a hook": {"find": 2, "update": 1},
-    "a run taken up": {"find": 3, "update": 3},
-    "1,000 steps taken up": {"find": 4, "update": 4},
-    "1,000 steps resumed": {"find": 7, "update": 3},
+    # A run that is named is claimed by one command.
+    "a run taken up": {"findAndModify": 1, "find": 1, "update": 2},
+    "1,000 steps taken up": {"findAndModify": 1, "find": 2, "update": 3},
+    "1,000 steps resumed": {"findAndModify": 1, "find": 5, "update": 2},
     # Candidates are looked for, stamped all at once, and those that were stamped are read.
     "ten runs claimed": {"find": 2, "update": 1},
 }
