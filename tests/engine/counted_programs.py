@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from pyworkflow import hook, sleep, step, workflow
+from pyworkflow import hook, sleep, start_child_workflow, step, workflow
 
 
 @step(name="counts.small")
@@ -42,3 +42,8 @@ async def much_to_replay(gathers: int) -> None:
         await asyncio.gather(*[small(number) for number in range(100)])
     await sleep("1h")
     await sleep("1h")
+
+
+@workflow(name="counts.parent")
+async def parent() -> object:
+    return await start_child_workflow(sequence, 0)
