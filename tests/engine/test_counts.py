@@ -81,7 +81,7 @@ COSTS = {
 
 # A parent that starts a child and waits for it, in one process: two runs, ten appends. The two go on side
 # by side, so that some of their appends may share a commit, and some looks at them may be one.
-A_CHILD = {"commit": 10, "get": 12, "read": 5, "claim": 2}
+A_CHILD = {"commit": 10, "get": 9, "read": 5, "claim": 2}
 
 
 def taken(counts: Counts) -> dict[str, Any]:
