@@ -123,7 +123,7 @@ def _count_sqlite(counts: Counts, patch: pytest.MonkeyPatch) -> None:
         counts.trips[" ".join(_statements(sql)) or sql] += 1
 
     def connect(*args: Any, **kwargs: Any) -> sqlite3.Connection:
-        connection = real(*args, **kwargs)
+        connection: sqlite3.Connection = real(*args, **kwargs)
         connection.set_trace_callback(trace)
         return connection
 
