@@ -32,13 +32,13 @@ sys.path.pop(0)
 # commit that does it. They count calls of Python functions, turns of coroutines and asyncio's own included.
 # A slow disk would be given a thread, whose calls are not counted: `inline_below` keeps them here.
 MOST_CALLS_OF_A_STEP = {
-    "memory://": 187,  # 170 counted
-    "file:{folder}/{name}?inline_below=1000000000": 235,  # 214 counted
-    "sqlite:///{folder}/{name}.db?inline_below=1000000000": 252,  # 229 counted
+    "memory://": 104,  # 94 counted
+    "file:{folder}/{name}?inline_below=1000000000": 152,  # 138 counted
+    "sqlite:///{folder}/{name}.db?inline_below=1000000000": 169,  # 153 counted
 }
-MOST_CALLS_OF_A_STEP_AMONG_OTHERS = 87  # 79 counted, in a gather
+MOST_CALLS_OF_A_STEP_AMONG_OTHERS = 65  # 59 counted, in a gather
 MOST_CALLS_OF_A_REPLAYED_STEP = 6.6  # 6 counted, for two events
-MOST_BYTES_OF_A_REPLAYED_STEP = 880  # 799 counted, of what is held when most is
+MOST_BYTES_OF_A_REPLAYED_STEP = 880  # 787 counted, of what is held when most is
 
 HOUR = 3_600_000_000
 FEW, MANY = 20, 120

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pathlib
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,9 @@ HOUR = 3_600_000_000
 BEGINNING = 4_000_000_000_000_000
 CROWD = 200
 STEPS_OF_THE_CROWD = 10
-# 200 runs append 11 times each. Were each append a commit of its own, these were 2,200. A storage takes
-# at most 100 appends in a commit, so 22 is the least; some begin before all have gathered.
-MOST_COMMITS_OF_THE_CROWD = 30
+# 200 runs append 11 times each. Were each append a commit of its own, these were 2,200; if all went
+# together each time, 11. 13 are counted: the first to begin does not wait for the others.
+MOST_COMMITS_OF_THE_CROWD = 18
 # A step's line: 205 bytes of events, and 125 for the run, its incarnation, two ids and the checksum. The
 # record is not there, since it follows from the events.
 BYTES_IN_THE_JOURNAL = 330
@@ -211,5 +212,9 @@ def test_many_runs_at_once_share_their_commits(
     assert commits <= MOST_COMMITS_OF_THE_CROWD
     assert found["syncs"] == (commits if kind == "file" else 0)
     # A commit of many runs takes as many trips as one of a single run.
-    trips = {name: found["trips"][name] for name in COMMIT.get(kind, ())}
-    assert trips == dict.fromkeys(trips, commits)
+    # (A large one may need a statement more in one of them.)
+    begins: Counter[str] = Counter()
+    for name, count in found["trips"].items():
+        begins[name.partition(";")[0]] += count
+    trips = {name.partition(";")[0] for name in COMMIT.get(kind, ())}
+    assert {name: begins[name] for name in trips} == dict.fromkeys(trips, commits)
