@@ -152,6 +152,13 @@ def conformance(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def kills(session: nox.Session) -> None:
+    """Kill processes and servers around their appends, and race them; PYWORKFLOW_KILLS=all everywhere."""
+    _install_project(session, "test")
+    session.run("pytest", "-q", "-n", "auto", "-m", "kills", *(session.posargs or ["tests"]))
+
+
+@nox.session(default=False)
 def teeth(session: nox.Session) -> None:
     """Show that the suite bites: every faulty store is caught by the law that it breaks."""
     _install_project(session, "test")

@@ -75,6 +75,8 @@ class StepDefinition(Generic[P, R]):
             raise ConfigurationError(f"{what}: heartbeat_timeout must be more than nothing")
         self.metadata: Mapping[str, Any] = MappingProxyType(dict(metadata or {}))
         self.is_async = inspect.iscoroutinefunction(func)
+        # An executed step awaits its function and nothing else.
+        self.is_plain = self.is_async and self.timeout is None and self.heartbeat_timeout is None
         self._reach: Reach | None = None
         self._signature = inspect.signature(func)
         self._simple = _simple_arity(self._signature)

@@ -48,6 +48,10 @@ class HookInfo(Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     schema: str = ""
 
+    def __repr__(self) -> str:
+        """Without the token, which would be a secret in a log."""
+        return f"<hook {self.hook_id!r} of run {self.run_id!r}, {self.status}>"
+
 
 async def list_hooks(
     run_id: str | None = None,

@@ -69,7 +69,10 @@ class CommitQueue:
         """
         delay, waited = 0.01, 0.0
         while True:
-            answer = await self._submit(append)
+            if self.writers <= 1 and not self._leading and not self._queue:
+                answer = await self._commit_alone(append)
+            else:
+                answer = await self._submit(append)
             if not isinstance(answer, Unknown):
                 return answer
             if waited >= self._patience:
@@ -86,8 +89,6 @@ class CommitQueue:
             delay = min(delay * 2, 2.0)
 
     async def _submit(self, append: Append) -> Answer:
-        if self.writers <= 1 and not self._leading and not self._queue:
-            return await self._commit_alone(append)
         entry = _Entry(append, asyncio.get_running_loop().create_future())
         self._queue.append(entry)
         self.appends += 1
@@ -118,7 +119,10 @@ class CommitQueue:
         try:
             (answer,) = await self._backend.commit((append,))
         finally:
-            self._pass_lead(None)
+            if self._queue:
+                self._pass_lead(None)
+            else:
+                self._leading = False
         return answer
 
     async def _lead(self, mine: _Entry) -> Answer:

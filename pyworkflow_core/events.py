@@ -109,9 +109,9 @@ def register_upcaster(event_type: str, from_version: int, upcast: Upcaster) -> N
 
 def encode_body(payload: Payload | UnknownPayload, at: int, *, version: int | None = None) -> bytes:
     """Encode a payload and its time (microseconds since 1970) as an event body."""
-    if type(payload) is UnknownPayload:
+    if isinstance(payload, UnknownPayload):
         return _encode(_AnyBody(payload.type, version or 1, at, payload.data))
-    cls = cast("type[Payload]", type(payload))
+    cls = payload.__class__
     return _encode(_BODY_OF[cls](version or cls.VERSION, at, payload))
 
 

@@ -195,9 +195,7 @@ def evolve(
     for index, event in enumerate(events):
         head += 1
         if event.sequence != head or (run_id is not None and event.run_id != run_id):
-            raise ValueError(
-                f"event {event.sequence} of run {event.run_id!r} does not follow {head - 1} of {run_id!r}"
-            )
+            raise _out_of_order(event, head, run_id)
         run_id = event.run_id
         envelope = decode_body(event.body) if envelopes is None else envelopes[index]
         if fields is None:
@@ -209,13 +207,44 @@ def evolve(
         fields["updated_at"] = envelope.at
         _apply(record, fields, detail, envelope.data, envelope.at)
     if fields is None or run_id is None:
-        raise ValueError("a record cannot evolve by no events")
+        raise ValueError(_NO_EVENTS)
     if detail:
         old = record.detail if record is not None else RunDetail()
         fields["rest"] = _encode_detail(msgspec.structs.replace(old, **detail))
     if record is None:
         return RunRecord(run_id=run_id, incarnation=incarnation, **fields)
     return msgspec.structs.replace(record, **fields)
+
+
+_NO_EVENTS = "a record cannot evolve by no events"
+
+
+def _out_of_order(event: Event, place: int, run_id: str | None) -> ValueError:
+    return ValueError(
+        f"event {event.sequence} of run {event.run_id!r} does not follow {place - 1} of {run_id!r}"
+    )
+
+
+def evolve_quietly(record: RunRecord, payloads: Sequence[Any], at: int) -> RunRecord | None:
+    """What `evolve` makes of the next events, if they are of steps that begin and complete.
+
+    Most appends are; all that they change is where the record stands. Its caller makes the events
+    from `payloads`, and so knows that they follow one another.
+
+    Args:
+        record: the record before them.
+        payloads: of the next events; at least one.
+        at: the time of the last of them, in microseconds.
+
+    Returns:
+        The record after them; None if `evolve` has to look at them.
+    """
+    for payload in payloads:
+        if payload.__class__ is not StepStarted and payload.__class__ is not StepCompleted:
+            return None
+    if b'"recoveries"' in record.rest:
+        return None
+    return msgspec.structs.replace(record, head=record.head + len(payloads), updated_at=at)
 
 
 def _apply(

@@ -338,11 +338,11 @@ class StorageBackend(ABC):
             StorageUnavailable: nothing was written.
         """
         checks.check_appends(appends)
-        await self._ready()
+        if self._closed or self._loop is not asyncio.get_running_loop():
+            await self._ready()
         if within is not None and not self.capabilities.transactions:
             raise ValueError(f"{type(self).__name__} cannot join a transaction: within= must be None")
-        over = checks.find_over_limit(appends, self.limits)
-        if not over:
+        if not (over := checks.find_over_limit(appends, self.limits)):
             return await self._commit(appends, within) if appends else []
         accepted = [a for a in appends if a.run_id not in over]
         answers = iter(await self._commit(accepted, within) if accepted else [])

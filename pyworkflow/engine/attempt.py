@@ -74,26 +74,17 @@ class Attempt:
         stop_reason: why, in words; None where a request to stop gave no reason.
     """
 
-    __slots__ = (
-        "_answer",
-        "_ask",
-        "_began",
-        "_children",
-        "_connection",
-        "_context",
-        "_entries",
-        "_left",
-        "_notebook",
-        "_over",
-        "_signals",
-        "_start_child",
-        "_storage",
-        "call",
-        "engine",
-        "stop_reason",
-        "stopped",
-        "turn",
-    )
+    turn: Turn | None = None
+    stopped = False
+    stop_reason: str | None = None
+    _notebook: Notebook | None = None
+    _children = 0
+    _signals = 0
+    _context: AbstractAsyncContextManager[Any] | None = None
+    _connection: Any = None
+    _left = False
+    _over = False
+    _answer: Answer | None = None
 
     def __init__(
         self,
@@ -106,21 +97,10 @@ class Attempt:
         self.call = call
         self.engine = engine
         self._entries = entries
-        self._notebook: Notebook | None = None
         self._began = call.attempt, asyncio.get_running_loop(), threading.get_ident()
         self._storage: StorageBackend = engine.storage
         self._ask = ask
         self._start_child = start_child
-        self._children = 0
-        self._signals = 0
-        self.turn: Turn | None = None
-        self.stopped = False
-        self.stop_reason: str | None = None
-        self._context: AbstractAsyncContextManager[Any] | None = None
-        self._connection: Any = None
-        self._left = False
-        self._over = False
-        self._answer: Answer | None = None
 
     @property
     def notebook(self) -> Notebook:
@@ -292,13 +272,19 @@ class Attempt:
             undo = _Undo()
             await context.__aexit__(_Undo, undo, undo.__traceback__)
 
-    async def close(self) -> None:
-        """Undo what was not ended; a thread that the step left behind may learn that it is over."""
+    def close(self) -> None:
+        """A thread that the step left behind may learn that the attempt is over."""
         self._over = True
         if self._notebook is not None:
             self._notebook.close()
-        self.stop("its attempt is over: it ended, was cut off or took longer than its timeout")
-        await self._undo()
+        if not self.stopped:
+            self.stop_reason = "its attempt is over: it ended, was cut off or took longer than its timeout"
+            self.stopped = True
+
+    async def undo(self) -> None:
+        """Undo a transaction that was not ended."""
+        if self._context is not None:
+            await self._undo()
 
     def end_turn(self) -> None:
         """Let the drive go on. The last of all: its next look finds the step's report, or no such step."""

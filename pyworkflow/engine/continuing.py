@@ -18,6 +18,9 @@ from ..definitions import WorkflowDefinition, get_workflow
 from ..errors import CompensationError, StepOutsideWorkflowError
 from ..sagas import Saga, current_saga
 
+_SIGNAL = 1024  # what a signal takes that is handed on, beside its payload
+_BESIDE = 16_384  # what a first event holds beside the arguments and the signals
+
 
 class ContinueAsNew(BaseException):
     """Ends the workflow function; no ``except Exception`` swallows it.
@@ -81,6 +84,15 @@ def refuse_to_forget(saga: Saga) -> CompensationError:
         "undo what this one did. Put what belongs together into an 'async with saga()' block that ends "
         "before, or call confirm() on it, and register again in the run that goes on."
     )
+
+
+def can_hand_on(machine: Machine, state: Any) -> bool:
+    """Whether the first event of a successor would take this state, and the signals that nobody has taken."""
+    most = machine.event_bytes
+    if most is None:
+        return True
+    signals = sum(len(signal.payload) + _SIGNAL for signal in machine.inbox.untaken)
+    return len(machine.codec.encode(state)) + signals + _BESIDE <= most
 
 
 def asked_to_continue(error: BaseException | None) -> ContinueAsNew | None:

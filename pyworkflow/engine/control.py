@@ -99,7 +99,15 @@ async def start(
     definition = _definition(workflow)
     definition.bind(args, kwargs)
     if is_transient(definition, durable):
-        refuse_without_a_log(definition, idempotency_key=idempotency_key, queue=queue)
+        refuse_without_a_log(
+            definition,
+            idempotency_key=idempotency_key,
+            queue=queue,
+            delay=delay,
+            start_at=start_at,
+            deduplication_id=deduplication_id,
+            concurrency_key=concurrency_key,
+        )
         return await _without_a_log(definition, args, kwargs, storage, priority)
     engine = engine_for(get_storage(storage))
     started = with_options(
@@ -158,14 +166,15 @@ async def resume(run_id: str, *, storage: StorageBackend | str | None = None) ->
     if claim is None and await _was_given_back(engine, record):
         # It waits out a pause for code to be mended; whoever asks by hand says that it is.
         claim = await claim_one(engine, record.run_id, record.wake_at)
+    left: RunRecord | None = None
     if claim is not None:
-        await _take_up(engine, claim, family)
+        left = await _take_up(engine, claim, family)
     elif record.detail.children:
         await _settle(family, record.run_id)
     now = engine.clock.now()
-    record = await record_of(engine, run_id)
-    if claim is None and not record.status.is_terminal:
-        if record.wake_at is not None and record.wake_at <= now:
+    record = left or await record_of(engine, run_id)
+    if not record.status.is_terminal:
+        if claim is None and record.wake_at is not None and record.wake_at <= now:
             raise WorkflowAlreadyRunningError(
                 f"run {run_id!r} is held by another process, or was until it died; try again when its "
                 f"lease of {engine.settings.lease / 1e6:g} s has ended"
@@ -194,8 +203,12 @@ async def _without_a_log(
         return await to_its_end(engine, drive.run_id, task)
 
 
-async def _take_up(engine: Engine, claim: Claim, family: Family) -> None:
-    """Drive a claimed run, and whatever of its family is due then."""
+async def _take_up(engine: Engine, claim: Claim, family: Family) -> RunRecord | None:
+    """Drive a claimed run, and whatever of its family is due then.
+
+    Returns:
+        The record as the run was left; None where it has to be looked for.
+    """
     drive = await drive_for(engine, claim, adopt=family.adopt)
     try:
         await drive.run()
@@ -209,7 +222,7 @@ async def _take_up(engine: Engine, claim: Claim, family: Family) -> None:
         record = await record_of(engine, claim.run_id)
         if not record.status.is_terminal:
             raise WorkflowAlreadyRunningError(str(lost)) from None
-        return
+        return None
     except BaseException:
         await family.close()
         raise
@@ -217,6 +230,8 @@ async def _take_up(engine: Engine, claim: Claim, family: Family) -> None:
         family.errors[claim.run_id] = drive.error
     if drive.record is not None and _has_family(drive.record):
         await _settle(family, claim.run_id)
+        return None
+    return drive.record
 
 
 async def _drive(drive: Drive, family: Family) -> None:

@@ -34,6 +34,7 @@ from .ending import ending_of, stalled, value_bytes
 from .giveback import giving_back
 from .history import open_steps, was_left_because
 from .outbox import Errand
+from .pump import Pump
 from .runlog import RunLost
 from .turn import Turn
 
@@ -131,11 +132,16 @@ class Drive(DrivenRun):
             StorageError: the storage cannot be used; the run is as its log says.
         """
         self.engine.enter(self)
+        await Pump(self._run()).wait()
+
+    async def _run(self) -> None:
         try:
             if self._machine.started is None:
                 await self.take_up()
+            await self._workshop.begin_jobs()
             while not self.log.ended and await self._go_on():
-                pass
+                if self._workshop.jobs:
+                    await self._workshop.begin_jobs()
             await self._workshop.finish_telling(self.engine.settings.grace)
             await self._settle_up()
             await self._workshop.end(self.engine.settings.grace)
@@ -168,15 +174,17 @@ class Drive(DrivenRun):
 
     async def _go_on(self) -> bool:
         """One turn of the loop; False once the run was suspended."""
-        workshop, looked = self._workshop, self._look
+        workshop = self._workshop
+        looked = self._look
         if self._debts is not None:
             await self._pay()
-        workshop.grant(self._machine.children)
+        if workshop.requests:
+            workshop.grant(self._machine.children)
         workshop.entries.grant(self._machine)
         if looked:
             self._look = False
             await self._read_tail()
-        turn = workshop.next_turn
+        turn = workshop.next_turn if workshop.turns else None
         if turn is not None and (self.stopping or not (self._machine.pending or self._machine.outcome)):
             await self._give_turn(turn)
             return True
@@ -216,7 +224,8 @@ class Drive(DrivenRun):
                 return True
         payloads: list[Payload] = []
         room = self.log.room
-        self._collect_commands(payloads, room)
+        if machine.pending:
+            self._collect_commands(payloads, room)
         while self._has_room(payloads, room) and not machine.pending and machine.outcome is None:
             payload = self._next_delivery(at)
             if payload is None:
@@ -225,9 +234,10 @@ class Drive(DrivenRun):
             self._taken.append(payload)
             payloads.append(payload)
             self._deliver(payload, at)
-            if room > 0:
+            if room > 0 and machine.pending:
                 self._collect_commands(payloads, room)
-        self._end(payloads)
+        if machine.outcome is not None:
+            self._end(payloads)
         if not payloads:
             return False
         if await self._send(payloads, at):
@@ -261,6 +271,7 @@ class Drive(DrivenRun):
 
     async def _give_turn(self, turn: Turn) -> None:
         """Append nothing until a step's transaction has ended, and the step's completion within it."""
+        self._idle = False
         report = await turn.give()
         if report is None:
             return
@@ -288,7 +299,12 @@ class Drive(DrivenRun):
 
     def _has_room(self, payloads: list[Payload], room: int) -> bool:
         """Whether the next delivery may go into one append with `payloads`; `room` bytes are left there."""
-        return not payloads or (len(payloads) < self.log.most_events and room > self._workshop.next_bytes)
+        if not payloads:
+            return True
+        workshop = self._workshop
+        if not workshop.reports and not workshop.entries.entries:
+            return len(payloads) < self.log.most_events
+        return len(payloads) < self.log.most_events and room > workshop.next_bytes
 
     def _end(self, payloads: list[Payload]) -> None:
         """Add the terminal event once the function ended, or leave it for an append of its own."""

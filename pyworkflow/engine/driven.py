@@ -112,7 +112,7 @@ class DrivenRun:
     def _deliver(self, payload: Payload, at: int) -> None:
         machine = self._machine
         machine.feed([Envelope(1, at, payload)])
-        if isinstance(payload, StepStarted):
+        if payload.__class__ is StepStarted:
             self._launches.append(machine.steps[payload.step, payload.ordinal])
 
     def _collect_commands(self, payloads: list[Payload], room: int) -> None:
@@ -133,14 +133,16 @@ class DrivenRun:
                 self._owing = True
 
     def _next_delivery(self, at: int) -> Payload | None:
-        report = self._next_report()
-        if report is not None:
-            return report
+        machine, workshop = self._machine, self._workshop
+        if workshop.reports:
+            report = self._next_report()
+            if report is not None:
+                return report
         while self._restarts:
             call = self._machine.steps.get(self._restarts.popleft())
             if call is not None and call.retry_at is None:
                 return self._machine.next_attempt(call)
-        request = self._workshop.next_request(self._machine.children)
+        request = workshop.next_request(machine.children) if workshop.requests else None
         if request is not None:
             self._owing = True
             return request
@@ -148,15 +150,16 @@ class DrivenRun:
             refused = self._refused.popleft()
             if (refused.hook, refused.ordinal) in self._machine.hooks:
                 return refused
-        entry = self._workshop.entries.next(self._machine)
+        entry = workshop.entries.next(machine) if workshop.entries.entries else None
         if entry is not None:
             return entry
-        deadline = self._deadline
-        if deadline is not None and deadline <= at:
-            return CancellationRequested("max_duration exceeded", "max_duration")
-        if self.log.head >= self._most and not self._machine.cancel_requested:
-            return CancellationRequested(f"its history reached {self.log.head} events", "history_limit")
-        return self._machine.next_due(at)
+        if not machine.cancel_requested:
+            started = machine.started
+            if started is not None and started.deadline is not None and started.deadline <= at:
+                return CancellationRequested("max_duration exceeded", "max_duration")
+            if self.log.head >= self._most:
+                return CancellationRequested(f"its history reached {self.log.head} events", "history_limit")
+        return machine.next_due(at)
 
     def _next_report(self) -> Payload | None:
         reports = self._workshop.reports
@@ -169,7 +172,7 @@ class DrivenRun:
         return None
 
     def _is_wanted(self, report: Payload) -> bool:
-        assert isinstance(report, (StepCompleted, StepFailed, StepRetrying))
+        assert isinstance(report, _REPORTS)
         call = self._machine.steps.get((report.step, report.ordinal))
         return call is not None and call.retry_at is None
 
@@ -306,4 +309,5 @@ class DrivenRun:
         self._machine.evict()
 
 
+_REPORTS = (StepCompleted, StepFailed, StepRetrying)
 _OWING: set[type[Payload]] = {ChildWorkflowStarted, ChildWorkflowReleased, SignalSent}

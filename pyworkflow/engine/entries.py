@@ -41,11 +41,14 @@ class Entries:
 
     Args:
         wake_up: lets the drive look.
+
+    Attributes:
+        entries: those that are not known to be in the log.
     """
 
     def __init__(self, wake_up: Callable[[], None]) -> None:
         self._wake_up = wake_up
-        self._entries: list[Entry] = []
+        self.entries: list[Entry] = []
         self._waits: list[tuple[Key, Key, asyncio.Future[HookEnd]]] = []
         self._unseen = False  # whether a wait has begun that was not looked at
         self._closed = False
@@ -61,16 +64,16 @@ class Entries:
         if self._closed:
             raise asyncio.CancelledError("the run has been left")
         entry = Entry(payload)
-        self._entries.append(entry)
+        self.entries.append(entry)
         self._wake_up()
         return entry
 
     def withdraw(self, entry: Entry) -> bool:
         """Take an entry back, as far as that is possible; False if it is known to be in the log."""
         entry.written.cancel()
-        if entry not in self._entries:
+        if entry not in self.entries:
             return False
-        self._entries.remove(entry)
+        self.entries.remove(entry)
         return True
 
     async def end_of_hook(self, step: Key, hook: Key) -> HookEnd:
@@ -92,12 +95,14 @@ class Entries:
     @property
     def has_news(self) -> bool:
         """Whether there is an entry or a wait that the drive has not seen."""
-        return self._unseen or any(entry.fed is None for entry in self._entries)
+        if not self.entries:
+            return self._unseen
+        return self._unseen or any(entry.fed is None for entry in self.entries)
 
     @property
     def next_bytes(self) -> int:
         """Bytes of the largest value among them; 0 if there is none."""
-        return max((value_bytes(entry.payload) for entry in self._entries), default=0)
+        return max([value_bytes(entry.payload) for entry in self.entries], default=0) if self.entries else 0
 
     @property
     def waiting_steps(self) -> int:
@@ -106,7 +111,7 @@ class Entries:
 
     def next(self, machine: Machine) -> Payload | None:
         """The next one for this machine."""
-        for entry in self._entries:
+        for entry in self.entries:
             if entry.fed is not machine:
                 entry.fed = machine
                 return entry.payload
@@ -114,9 +119,11 @@ class Entries:
 
     def grant(self, machine: Machine) -> None:
         """Let steps go on whose entries are durable, or whose hooks have ended."""
-        if self._entries:
-            written = [entry for entry in self._entries if entry.fed is machine]
-            self._entries = [entry for entry in self._entries if entry.fed is not machine]
+        if not (self.entries or self._waits or self._unseen):
+            return
+        if self.entries:
+            written = [entry for entry in self.entries if entry.fed is machine]
+            self.entries = [entry for entry in self.entries if entry.fed is not machine]
             for entry in written:
                 if not entry.written.done():
                     entry.written.set_result(None)
@@ -130,8 +137,8 @@ class Entries:
     def close(self) -> None:
         """The run is left: nobody writes any more."""
         self._closed = True
-        for entry in self._entries:
+        for entry in self.entries:
             entry.written.cancel()
-        self._entries.clear()
+        self.entries.clear()
         for _, _, ended in self._waits:
             ended.cancel()

@@ -39,7 +39,10 @@ async def execute(
     definition: StepDefinition[Any, Any] = call.definition
     try:
         args, kwargs = codec.decode_args(call.args, reach=call.reach)
-        value = await _run(definition, args, kwargs)
+        if definition.is_plain:
+            value = await definition.func(*args, **kwargs)
+        else:
+            value = await _run(definition, args, kwargs)
         try:
             result = codec.encode(value, where="result", reach=call.reach)
         except UnserializableValueError as error:

@@ -26,7 +26,7 @@ def envelopes_of(events: list[Event]) -> list[Envelope[Any]]:
     """The decoded bodies of `events`; of a whole log, as far as they still count (see `in_force`)."""
     found = decode_bodies([event.body for event in events])
     whole = bool(events) and events[0].sequence == 1
-    return in_force(found) if whole and any(e.data.__class__ is RunReopened for e in found) else found
+    return in_force(found) if whole and RunReopened in {e.data.__class__ for e in found} else found
 
 
 def open_steps(history: list[Envelope[Any]]) -> list[StepStarted]:

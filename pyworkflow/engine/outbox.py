@@ -205,7 +205,8 @@ async def _pay_each(engine: Engine, debts: list[Debt], *kinds: type[Debt]) -> No
 async def _deliver(engine: Engine, debt: Debt) -> None:
     match debt:
         case Start():
-            new = await create(engine, debt.run_id, debt.start)
+            # Delivered for the first time, nearly always; otherwise the append finds the run there.
+            new = await create(engine, debt.run_id, debt.start, look=False)
             if not new and debt.start.parent is not None and debt.start.continued_from is None:
                 # Delivered twice; or begun before, by what a reopening of the parent has struck out.
                 await _rejoin(engine, debt.run_id, debt.start.parent)
@@ -362,8 +363,9 @@ class Errand:
                 history = envelopes_of(await storage.read(self.run_id, limit=record.head))
                 await pay(engine, debts_of(engine, self.run_id, ((e.at, e.data) for e in history)))
                 lease = LeaseChange(self._claim.token, self._claim.owner, None)
-                if await append_outside(engine, record, [DeliveriesMade()], lease=lease):
-                    self.record = await storage.get(self.run_id)
+                paid = await append_outside(engine, record, [DeliveriesMade()], lease=lease)
+                if paid is not None:
+                    self.record = paid
                     return
         except StorageError:
             raise

@@ -22,8 +22,8 @@ async def append_outside(
     times: Sequence[int] = (),
     ids: Sequence[str] = (),
     lease: LeaseChange | None = None,
-) -> bool:
-    """Append to a run that is not driven here; False if its log has moved on.
+) -> RunRecord | None:
+    """Append to a run that is not driven here; its record then, or None if its log has moved on.
 
     Args:
         engine: whose storage it is in.
@@ -49,9 +49,9 @@ async def append_outside(
     if isinstance(answer, Refused):
         raise answer.error
     if not isinstance(answer, Committed):
-        return False
+        return None
     engine.notify(record.run_id)
-    return True
+    return after
 
 
 def check_reason(reason: str | None, what: str) -> None:
@@ -66,13 +66,19 @@ def check_reason(reason: str | None, what: str) -> None:
         raise ValueError(f"the reason of a {what} is text without lone surrogates, not {reason!r}")
 
 
-async def create(engine: Engine, run_id: str, start: WorkflowStarted) -> bool:
+async def create(engine: Engine, run_id: str, start: WorkflowStarted, *, look: bool = True) -> bool:
     """Create a run for somebody to drive; False, and nothing done, if it exists.
+
+    Args:
+        engine: whose storage it goes into.
+        run_id: the run.
+        start: its first event.
+        look: for the run before it is created, which is cheaper where it is likely to exist.
 
     Raises:
         StorageError: the storage refuses it, or cannot be used.
     """
-    if await engine.storage.get(run_id) is not None:
+    if look and await engine.storage.get(run_id) is not None:
         return False
     at = engine.clock.now()
     payloads: list[Payload] = [start]

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from pyworkflow_core.errors import StorageUnavailable
-from pyworkflow_core.events import Envelope, Event, encode_body
+from pyworkflow_core.events import Envelope, Event, decode_bodies, encode_body
 from pyworkflow_core.payloads import Payload, RunRecovered, WorkflowResumed, WorkflowStarted
-from pyworkflow_core.record import RunRecord, evolve
+from pyworkflow_core.record import RunRecord, evolve, evolve_quietly
 from pyworkflow_core.storage import Append, Claim, Committed, Conflict, LeaseChange, Limits, Refused, Unknown
 
 from .clock import wait_until
@@ -62,6 +62,7 @@ class RunLog:
         self._within: Turn | None = None
         self._limits: Limits | None = None
         self._most_events = self._room = 0
+        self._last_id = 0
 
     @property
     def ended(self) -> bool:
@@ -117,15 +118,18 @@ class RunLog:
         Raises:
             StorageError: it was refused, or the storage cannot be used.
         """
-        base = int(self.engine.ids.event_id(), 16)
+        # Ids are unique within the run: drawn by each who drives it, and counted on from there.
+        event_id = self._last_id or int(self.engine.ids.event_id(), 16)
         head, run_id = self.head, self.run_id
         events: list[Event] = []
-        envelopes: list[Envelope[Any]] = []
-        for index, payload in enumerate(payloads, 1):
-            event_id = f"{(base + index) & _ID_MASK:016x}"
-            events.append(Event(run_id, head + index, event_id, encode_body(payload, at)))
-            envelopes.append(Envelope(1, at, payload))
-        record = evolve(self.record, events, incarnation=self.incarnation, envelopes=envelopes)
+        for sequence, payload in enumerate(payloads, head + 1):
+            event_id = (event_id + 1) & _ID_MASK
+            events.append(Event(run_id, sequence, f"{event_id:016x}", encode_body(payload, at)))
+        self._last_id = event_id
+        record = None if self.record is None else evolve_quietly(self.record, payloads, at)
+        if record is None:
+            envelopes = [Envelope(1, at, payload) for payload in payloads]
+            record = evolve(self.record, events, incarnation=self.incarnation, envelopes=envelopes)
         ended = record.status.is_terminal and not record.detail.owes
         lease = self._lease_change(at, release or ended)
         append = Append(run_id, self.incarnation, head, tuple(events), record, lease)
@@ -135,7 +139,7 @@ class RunLog:
         if answer.__class__ is Committed:
             self._committed(append)
             return True
-        if isinstance(answer, Refused):
+        if answer.__class__ is Refused:
             raise answer.error
         self.conflicts += 1
         return False
@@ -144,7 +148,10 @@ class RunLog:
         # A new run is not worth the wait: whoever starts it is told at once.
         if append.expected == 0:
             return await self.engine.queue.append(append)
-        return await self.patiently(lambda: self.engine.queue.append(append))
+        try:
+            return await self.engine.queue.append(append)
+        except StorageUnavailable:
+            return await self.patiently(lambda: self.engine.queue.append(append))
 
     async def _append_within(self, turn: Turn, append: Append) -> Committed | Conflict | Refused:
         answer = await turn.commit(append)
@@ -213,9 +220,13 @@ class RunLog:
         return True
 
     async def load(self, record: RunRecord, after: int = 0) -> list[Envelope[Any]]:
-        """The decoded events behind `after`, up to `record`."""
+        """The decoded events behind `after`, up to `record`; of a whole log, as far as they still count."""
         storage, limit = self.engine.storage, record.head - after
-        return envelopes_of(await self.patiently(lambda: storage.read(self.run_id, after=after, limit=limit)))
+        events = await self.patiently(lambda: storage.read(self.run_id, after=after, limit=limit))
+        # Most runs were never reopened, and this is on the way of every replay: look before looking closely.
+        if b'"reopened"' in record.rest:
+            return envelopes_of(events)
+        return decode_bodies([event.body for event in events])
 
     async def current(self) -> RunRecord:
         """The run's record now.

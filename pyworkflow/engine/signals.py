@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import Raw
 
 from pyworkflow_core.codec import EMPTY_REACH, Reach
+from pyworkflow_core.errors import LimitExceeded
 from pyworkflow_core.ids import derive_run_id, validate_id
 from pyworkflow_core.payloads import SignalReceived, SignalSent
 from pyworkflow_core.replay import Machine, note
@@ -18,6 +19,8 @@ from pyworkflow_core.replay import Machine, note
 from ..errors import WorkflowNotFoundError
 from .engine import Engine
 from .outbox import deliver_signals
+
+_AROUND = 4096  # what an event holds beside the payload
 
 
 async def tell(
@@ -58,11 +61,18 @@ def tell_run(machine: Machine, run_id: str, signal: str, value: Any = None) -> s
 
     Raises:
         UnserializableValueError: the value cannot be recorded.
+        LimitExceeded: it is too large for an event.
     """
     name, recipient = validate_id(signal, "signal"), validate_id(run_id)
     machine.signals += 1
     signal_id = derive_run_id("signal", machine.run_id, machine.incarnation, str(machine.signals))
-    note(machine, SignalSent(recipient, name, signal_id, Raw(machine.codec.encode(value, where="payload"))))
+    payload = Raw(machine.codec.encode(value, where="payload"))
+    if machine.event_bytes is not None and len(payload) + _AROUND > machine.event_bytes:
+        raise LimitExceeded(
+            f"run {machine.run_id!r}: a signal {signal!r} of {len(payload)} bytes; the storage takes "
+            f"{machine.event_bytes} an event. Keep large values elsewhere and send a reference to them."
+        )
+    note(machine, SignalSent(recipient, name, signal_id, payload))
     return signal_id
 
 

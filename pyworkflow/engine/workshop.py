@@ -16,6 +16,7 @@ from .ending import value_bytes
 from .engine import Engine
 from .entries import Entries
 from .execute import execute, failure
+from .pump import Job
 from .turn import Turn
 
 log = logging.getLogger("pyworkflow")
@@ -32,6 +33,9 @@ class Workshop:
 
     Attributes:
         reports: how steps ended, oldest first, until the drive takes them.
+        jobs: steps that are about to begin.
+        turns: turns at the log that steps asked for and that may have ended.
+        requests: children that steps want, by their run ids.
         entries: what steps want in the log while they run.
     """
 
@@ -39,28 +43,29 @@ class Workshop:
         self.reports: deque[Payload] = deque()
         self._engine = engine
         self._run_id = run_id
-        self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._tasks: dict[Key, asyncio.Task[None] | None] = {}  # None: it is about to begin
+        self.jobs: deque[tuple[Key, StepCall]] = deque()
         self._attempts: dict[Key, Attempt] = {}
         self._stopped: set[Key] = set()
         self._background: set[asyncio.Task[None]] = set()
         self._waker: asyncio.Future[None] | None = None
-        self._turns: deque[Turn] = deque()
-        self._requests: dict[str, tuple[ChildWorkflowStarted, list[asyncio.Future[None]]]] = {}
+        self.turns: deque[Turn] = deque()
+        self.requests: dict[str, tuple[ChildWorkflowStarted, list[asyncio.Future[None]]]] = {}
         self._closed = False
         self.entries = Entries(self.wake_up)
 
     @property
     def next_turn(self) -> Turn | None:
         """The turn at the log that a step has waited for longest; it waits until it is given."""
-        while self._turns and self._turns[0].has_ended:
-            self._turns.popleft()
-        return self._turns[0] if self._turns else None
+        while self.turns and self.turns[0].has_ended:
+            self.turns.popleft()
+        return self.turns[0] if self.turns else None
 
     def _ask(self) -> Turn:
         if self._closed:
             raise asyncio.CancelledError("the run has been left")  # to a step that went on regardless
         turn = Turn()
-        self._turns.append(turn)
+        self.turns.append(turn)
         self.wake_up()
         return turn
 
@@ -71,35 +76,33 @@ class Workshop:
         if self._closed:
             raise asyncio.CancelledError("the run has been left")
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiting = self._requests.setdefault(wanted.run_id, (wanted, []))[1]
+        waiting = self.requests.setdefault(wanted.run_id, (wanted, []))[1]
         waiting.append(granted)
         self.wake_up()
         try:
             await granted
         finally:
             waiting.remove(granted)
-            if not waiting and self._requests.get(wanted.run_id, (None, None))[1] is waiting:
-                del self._requests[wanted.run_id]  # the step is wanted no longer
+            if not waiting and self.requests.get(wanted.run_id, (None, None))[1] is waiting:
+                del self.requests[wanted.run_id]  # the step is wanted no longer
 
     def next_request(self, children: Mapping[str, Child]) -> ChildWorkflowStarted | None:
         """The event to append for the next child that a step wants and that the run does not have."""
-        return next(
-            (wanted for run_id, (wanted, _) in self._requests.items() if run_id not in children), None
-        )
+        return next((wanted for run_id, (wanted, _) in self.requests.items() if run_id not in children), None)
 
     def grant(self, children: Mapping[str, Child]) -> None:
         """Let steps go on whose children are durable and there."""
-        if not self._requests:
+        if not self.requests:
             return
-        for run_id in [run_id for run_id in self._requests if run_id in children]:
-            for granted in self._requests.pop(run_id)[1]:
+        for run_id in [run_id for run_id in self.requests if run_id in children]:
+            for granted in self.requests.pop(run_id)[1]:
                 if not granted.done():
                     granted.set_result(None)
 
     @property
     def has_news(self) -> bool:
         """Whether there is something for the drive to deliver."""
-        return bool(self.reports or self._requests or self.entries.has_news)
+        return bool(self.reports or self.requests or self.entries.has_news)
 
     @property
     def is_busy(self) -> bool:
@@ -119,12 +122,26 @@ class Workshop:
         return max(value_bytes(self.reports[0]), entries) if self.reports else entries
 
     def begin(self, calls: list[StepCall], wanted: dict[Key, StepCall]) -> None:
-        """Execute `calls` that the workflow still wants."""
+        """Let `calls` that the workflow still wants begin with `begin_jobs`."""
         tasks = self._tasks
         for call in calls:
             key = (call.name, call.ordinal)
             if wanted.get(key) is call and key not in tasks:
-                tasks[key] = asyncio.get_running_loop().create_task(self._step(key, call), name=call.name)
+                tasks[key] = None
+                self.jobs.append((key, call))
+
+    async def begin_jobs(self) -> None:
+        """Begin what is about to; from a drive that a `Pump` runs."""
+        waits = False
+        while self.jobs:
+            key, call = self.jobs.popleft()
+            job = Job(self._step(key, call), self._tasks, key, call.name)
+            if waits:
+                # So will the others, probably: they begin together, not one after the other.
+                job.begin_in_a_task()
+            else:
+                await job.begin()
+                waits = job.waits
 
     def missing(self, calls: list[StepCall]) -> list[StepCall]:
         """Those of `calls` that neither execute here nor have reported."""
@@ -134,9 +151,20 @@ class Workshop:
 
     def cancel_unwanted(self, wanted: dict[Key, StepCall], reason: str | None = None) -> None:
         """Cancel steps that the workflow no longer waits for; once, so that they can clean up."""
-        for key, task in self._tasks.items():
-            if key not in wanted and key not in self._stopped:
+        for key, task in list(self._tasks.items()):
+            if key in wanted or key in self._stopped:
+                continue
+            if task is None:
+                del self._tasks[key]
+                self.jobs = deque(job for job in self.jobs if job[0] != key)
+            else:
                 self._cancel(key, task, reason)
+
+    def forget_jobs(self) -> None:
+        """Begin no step any more; those that were about to are somebody else's."""
+        for key, _ in self.jobs:
+            del self._tasks[key]
+        self.jobs.clear()
 
     def announce(self, hooks: list[HookCall]) -> None:
         """Tell people about hooks that are durable now."""
@@ -168,8 +196,8 @@ class Workshop:
 
     async def end(self, grace: int) -> None:
         """Cancel the steps and wait for them, `grace` microseconds at most. Threads go on unheard."""
-        tasks = [*self._tasks.values(), *self._background]
         self._close(again=False)
+        tasks = [task for task in (*self._tasks.values(), *self._background) if task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=grace / 1e6)
 
@@ -185,14 +213,15 @@ class Workshop:
     def _close(self, *, again: bool) -> None:
         self._closed = True
         self.entries.close()
-        for turn in self._turns:
+        for turn in self.turns:
             turn.cut_off()
-        for _, waiting in self._requests.values():
+        for _, waiting in self.requests.values():
             for granted in waiting:
                 granted.cancel()
-        self._requests.clear()
+        self.requests.clear()
+        self.forget_jobs()
         for key, task in self._tasks.items():
-            if again or key not in self._stopped:
+            if task is not None and (again or key not in self._stopped):
                 self._cancel(key, task, "its run has ended, or has left this process")
         for task in self._background:
             task.cancel()
@@ -226,14 +255,17 @@ class Workshop:
             if report is not None:
                 self.reports.append(report)
         finally:
+            attempt.close()
             try:
-                await attempt.close()
+                if attempt.turn is not None:
+                    await attempt.undo()
             finally:
                 self._tasks.pop(key, None)
                 self._attempts.pop(key, None)
                 self._stopped.discard(key)
                 attempt.end_turn()
-                self.wake_up()
+                if self._waker is not None:
+                    self.wake_up()
 
     async def _tell(self, hook: HookCall) -> None:
         assert hook.on_created is not None

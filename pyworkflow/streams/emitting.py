@@ -22,7 +22,7 @@ from ..engine.engine import engine_for
 from ..errors import StreamNotFoundError
 from .definitions import StreamDefinition, name_of, schema_for, steps_of
 from .naming import tell_stream
-from .signal import TERMINATE, Signal, Wire, body_of, check_type, pack, plain
+from .signal import TERMINATE, Signal, Wire, body_of, check_size, check_type, pack, plain
 from .step_context import current_handling, current_scope, current_storage
 
 log = logging.getLogger("pyworkflow")
@@ -65,6 +65,7 @@ async def emit(
         StreamNotFoundError: there is no such stream, or that run of it has ended.
         ValueError: the payload does not fit what a step of the stream expects.
         UnserializableValueError: the payload cannot be recorded.
+        LimitExceeded: the payload is too large for the storage's events.
     """
     stream = name_of(stream_id)
     check_type(signal_type)
@@ -80,6 +81,7 @@ async def emit(
     due = None if at is None else to_micros(at)
     if machine is not None:
         _refuse_storage(storage)
+        check_size(body_of(machine.codec, value, metadata), machine.event_bytes, stream, signal_type)
         if wait is not None:
             due = machine.now + wait
         told = await _emit_step(stream, scope, signal_type, value, metadata, signal_id, due)
@@ -148,7 +150,9 @@ async def _emit(
 ) -> dict[str, Any]:
     """Tell it, outside of workflow code. What the log of a workflow keeps of it."""
     attempt = current_attempt.get()
-    if attempt is not None and storage is None:
+    # A run without a log has its own runs of streams; the unnamed ones are everybody's.
+    alone = attempt is not None and attempt.engine.transient and stream_run_id is None
+    if attempt is not None and storage is None and not alone:
         engine = attempt.engine
     else:
         engine = engine_for(get_storage(storage or current_storage.get()))
@@ -157,7 +161,9 @@ async def _emit(
         signal_id = engine.ids.event_id() if attempt is None else attempt.derive_id()
     now = engine.clock.now()
     later = now if due is None and wait is None else (due or now) + (wait or 0)
-    wire = Wire(body_of(engine.codec, payload, metadata), max(now, later), signal_id, by, delayed=later > now)
+    body = body_of(engine.codec, payload, metadata)
+    check_size(body, engine.storage.limits.event_bytes, stream, kind)
+    wire = Wire(body, max(now, later), signal_id, by, delayed=later > now)
     told = SignalReceived(kind, signal_id, pack(wire), by)
     here = attempt if attempt is not None and attempt.engine is engine else None
     ended = await tell_stream(engine, here, stream, stream_run_id, [told])

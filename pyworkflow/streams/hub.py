@@ -23,7 +23,7 @@ from pyworkflow_core.replay import ChildEnd, Machine, current_machine, note, wai
 
 from ..children import ChildWorkflowHandle, start_child_workflow
 from ..definitions import WorkflowDefinition, workflow
-from ..engine.continuing import continue_as_new
+from ..engine.continuing import can_hand_on, continue_as_new
 from .definitions import subscriber_name
 from .naming import NEVER_GIVEN_UP, STREAM
 from .signal import ENDED, JOIN, LAST, RESERVED, TERMINATE, WATCH, Wire, pack, unpack
@@ -120,7 +120,8 @@ class Hub:
                 _, _, kind, wire = heapq.heappop(self._delayed)
                 self._send(kind, unpack(Raw(wire.encode())))
             grown = self._events + _PER_SIGNAL * machine.inbox.heard >= EVENTS
-            if grown and self._tasks and not pump.done() and len(machine.inbox.untaken) < _BACKLOG:
+            quiet = not pump.done() and len(machine.inbox.untaken) < _BACKLOG
+            if grown and self._tasks and quiet and can_hand_on(machine, self._state()):
                 pump.cancel()  # or it would take a signal that belongs to the run that goes on
                 continue_as_new(*self._of, self._state())
         pump.cancel()

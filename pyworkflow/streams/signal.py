@@ -10,12 +10,14 @@ import msgspec
 from msgspec import Raw, Struct
 
 from pyworkflow_core.codec import Codec, default_codec
+from pyworkflow_core.errors import LimitExceeded
 from pyworkflow_core.events import from_micros
 from pyworkflow_core.ids import validate_id
 
 RESERVED = "pyworkflow."
 """Signals whose type begins with this are between the parts of a stream."""
 JOIN, WATCH, TERMINATE = f"{RESERVED}join", f"{RESERVED}watch", f"{RESERVED}terminate"
+_AROUND = 4096  # what the events hold that a signal travels in, beside the payload
 LAST, ENDED = f"{RESERVED}last", f"{RESERVED}ended"
 
 
@@ -101,6 +103,19 @@ def body_of(codec: Codec, payload: Any, metadata: dict[str, Any] | None) -> Raw:
     """
     body = {"payload": payload, "metadata": metadata} if metadata else {"payload": payload}
     return Raw(codec.encode(body, where="signal"))
+
+
+def check_size(body: Raw, most: int | None, stream: str, kind: str) -> None:
+    """Refuse what would not fit into every event that holds it on its way, ids and all.
+
+    Raises:
+        LimitExceeded: it is too large.
+    """
+    if most is not None and len(body) + _AROUND > most:
+        raise LimitExceeded(
+            f"stream {stream!r}: a signal {kind!r} of {len(body)} bytes; at most {most - _AROUND} fit. Keep "
+            "large values elsewhere and emit a reference to them."
+        )
 
 
 def signal_of(codec: Codec, stream_id: str, stream_run_id: str | None, kind: str, wire: Wire) -> Signal:

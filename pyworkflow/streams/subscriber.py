@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pyworkflow_core.payloads import SignalSent
 from pyworkflow_core.replay import Machine, current_machine, note
 
-from ..engine.continuing import continue_as_new
+from ..engine.continuing import can_hand_on, continue_as_new
 from .naming import stream_run
 from .signal import LAST, TERMINATE, Signal, Wire, body_of, pack, signal_of, unpack
 
@@ -51,7 +51,9 @@ class Subscriber:
             if end:
                 return self._ended(end)
         while True:
-            if self._events + machine.inbox.heard >= EVENTS and len(machine.inbox.untaken) < _BACKLOG:
+            grown = self._events + machine.inbox.heard >= EVENTS
+            quiet = len(machine.inbox.untaken) < _BACKLOG
+            if grown and quiet and can_hand_on(machine, self._state()):
                 continue_as_new(self._scope, self._state())
             told = await machine.inbox.get(machine)
             if told.signal == LAST:

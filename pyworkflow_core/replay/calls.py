@@ -308,8 +308,16 @@ class StepCall(Call):
             _init_future(self, loop=self.machine.loop)
             self.set_result(self.value)
         elif not self.begun:
-            self.context = self.machine.notebook.context
-        super().issue()
+            machine = self.machine
+            loop = machine.loop
+            if loop.dead:
+                loop.refuse_if_dead()
+            self.context = machine.notebook.context
+            self.begun = True
+            _init_future(self, loop=loop)
+            del machine.unawaited[self.order]
+            machine.pending.append((self, False))
+            self.__class__ = _BegunStep
 
     def started(self) -> Payload:
         """The command event's payload."""
@@ -340,6 +348,19 @@ def count_call(ordinals: dict[str, int], name: str) -> int:
     """The how-manieth call of `name` this is."""
     ordinals[name] = ordinal = ordinals.get(name, 0) + 1
     return ordinal
+
+
+class _BegunStep(StepCall):
+    """A step that is a command: asyncio's questions go straight to the future that it is."""
+
+    __slots__ = ()
+
+    _asyncio_future_blocking = asyncio.Future.__dict__["_asyncio_future_blocking"]
+    add_done_callback = asyncio.Future.add_done_callback
+    get_loop = asyncio.Future.get_loop
+
+    def issue(self) -> None:
+        """Nothing: it has become a command."""
 
 
 class _AnsweredStep(StepCall):

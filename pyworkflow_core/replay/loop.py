@@ -133,6 +133,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self._tasks: list[WorkflowTask] = []
         self._prune_at = _PRUNE_AT
         self._generators: list[AsyncGenerator[Any, Any]] = []
+        self._hooks = self._generators.append, self._finalize
 
     # ---- the part of the interface that workflow code may use ----------------------
 
@@ -278,7 +279,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             asyncio.tasks._leave_task(host, task)
         hooks = sys.get_asyncgen_hooks()
         events._set_running_loop(self)
-        sys.set_asyncgen_hooks(firstiter=self._generators.append, finalizer=self._finalize)
+        sys.set_asyncgen_hooks(*self._hooks)
         return host, task, hooks
 
     def leave(self, entered: tuple[Any, ...]) -> None:

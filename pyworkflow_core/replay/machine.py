@@ -269,6 +269,9 @@ class Machine:
         if self._cancel_asked and not self.cancel_delivered and not self.shields and root is not None:
             self.cancel_delivered = True
             root.cancel(CANCEL_REQUEST)
+            if not root._must_cancel:  # type: ignore[attr-defined]
+                # It is on its way. Still counted, task groups of the clean-up would raise it again (3.13).
+                root.uncancel()
 
     def raise_request(self) -> None:
         """Raise a request that a shield keeps back, where the code asks for it."""
@@ -316,7 +319,7 @@ class Machine:
         if call.settled:
             return  # given up before its command was recorded
         key = (call.name, call.ordinal)
-        if call.__class__ is StepCall:
+        if isinstance(call, StepCall):
             call.attempt = 1
             self.steps[key] = call
         elif isinstance(call, SleepCall):

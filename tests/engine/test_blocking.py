@@ -212,7 +212,7 @@ def test_an_exception_that_ends_loops_reaches_its_caller_and_the_others_go_on() 
 
 
 PROGRAM = """
-import asyncio, os, sys
+import asyncio, os, signal, sys
 from pyworkflow import get_workflow_run_blocking, start_blocking, step, workflow
 
 @step(max_retries=0)
@@ -228,6 +228,8 @@ async def flow(fork): return await pid() if fork else await long()
 
 url = "file:" + sys.argv[2]
 if sys.argv[1] == "interrupt":
+    # Whoever started the tests in the background had it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         start_blocking(flow, False, storage=url, idempotency_key="k")
     except KeyboardInterrupt:

@@ -32,6 +32,8 @@ from feature_runs import outcome_of, run_program  # noqa: E402
 
 sys.path.pop(0)
 
+pytestmark = pytest.mark.kills
+
 RUNS = int(os.environ.get("PYWORKFLOW_CHAOS", "0"))
 KILLS = 60 if RUNS else 4
 WORKERS = 4

@@ -65,7 +65,9 @@ def boundaries(program: Program, seed: str) -> list[tuple[int, bool]]:
 
 
 @pytest.mark.timeout(300 if KILLS != "all" else 3600)
-@pytest.mark.parametrize("kind", PERSISTENT)
+@pytest.mark.parametrize(
+    "kind", ["file", *[pytest.param(kind, marks=pytest.mark.kills) for kind in PERSISTENT if kind != "file"]]
+)
 def test_programs_whose_processes_are_killed_around_an_append_end_as_if_nothing_had_happened(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

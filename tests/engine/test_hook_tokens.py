@@ -234,6 +234,8 @@ def test_open_hooks_are_listed_with_what_answers_them() -> None:
         await start(order, "other", storage=storage)
         run_id = await start(listed, storage=storage)
         own, plain = sorted(await list_hooks(run_id, storage=storage), key=lambda h: h.name)
+        assert own.token not in repr(own)
+        assert plain.token not in repr([plain])
         assert (own.token, own.hook_id, own.status, own.expires_at) == ("mine", "own#1", "open", None)
         assert (plain.schema, plain.workflow_name) == ("builtins.bool", "tokens.listed")
         assert plain.expires_at is not None

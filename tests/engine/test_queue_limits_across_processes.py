@@ -25,6 +25,8 @@ from limited_worker import CONCURRENCY, SETTINGS, configure, process  # noqa: E4
 
 sys.path.pop(0)
 
+pytestmark = pytest.mark.kills
+
 RUNS = 18
 WORKERS = 4
 KILLS = int(os.environ.get("PYWORKFLOW_KILLS", "4"))

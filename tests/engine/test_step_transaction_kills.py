@@ -30,6 +30,8 @@ from simulated_runs import check_log, log_of, recorded, replay  # noqa: E402
 
 sys.path.pop(0)
 
+pytestmark = pytest.mark.kills
+
 RUNS = int(os.environ.get("PYWORKFLOW_KILL_RUNS", "3"))
 AT_ONCE = 2
 

@@ -19,13 +19,16 @@ from pyworkflow import (
     Signal,
     StorageBackend,
     StreamFailedError,
+    StreamNotFoundError,
     StreamWorkflowResult,
     WorkflowNotRegisteredError,
+    configure,
     emit,
     get_checkpoint,
     get_current_signal,
     get_workflow_run,
     list_workflow_runs,
+    reset_config,
     resume,
     run_stream_workflow,
     save_checkpoint,
@@ -463,5 +466,26 @@ def test_a_stream_whose_step_failed_fails_the_workflow_that_does_not_catch_that(
         with pytest.raises(StreamFailedError, match="fails: FatalError: not two") as caught:
             await resume(run_id, storage=storage)
         assert caught.value.result.step_states["skips"] == "terminated"
+
+    asyncio.run(main())
+
+
+def test_a_run_without_a_log_has_its_own_runs_of_streams_and_tells_the_unnamed_one_of_all() -> None:
+    @workflow(name="tests.streaming_without_a_log")
+    async def streaming_without_a_log() -> Any:
+        await emit(elsewhere, "word", "for all", signal_id="once")
+        return (await run_stream_workflow(choosy, stream_run_id="s")).status
+
+    async def main() -> None:
+        async with InMemoryStorageBackend() as storage:
+            configure(storage=storage)
+            try:
+                run = await start(streaming_without_a_log, durable=False)
+            finally:
+                reset_config()
+            assert run.result == "completed"  # type: ignore[attr-defined]
+            assert (await get_stream_run(elsewhere, storage=storage)).signals == 1
+            with pytest.raises(StreamNotFoundError):
+                await get_stream_run(choosy, "s", storage=storage)
 
     asyncio.run(main())

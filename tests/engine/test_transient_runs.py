@@ -10,6 +10,7 @@ import pathlib
 import re
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -234,7 +235,8 @@ def test_a_family_without_a_log_ends_as_one_with_a_log(program: Any) -> None:
 WITHIN_THE_RUN = (
     "steps retries sleeps children chain chance context patches versions progress step-hooks saga_fails"
 )
-FEATURES = [p for p in all_programs().values() if p.name in WITHIN_THE_RUN.split()]
+STREAM = "streams: a workflow runs one"
+FEATURES = [p for p in all_programs().values() if p.name in {*WITHIN_THE_RUN.split(), STREAM}]
 
 
 @pytest.mark.parametrize("program", FEATURES, ids=lambda p: p.name)
@@ -405,10 +407,11 @@ def test_what_needs_a_log_is_refused_in_words() -> None:
         await note("never")
 
     async def main() -> None:
-        for options in ({"idempotency_key": "k"}, {"queue": "q"}):
-            (name,) = options
+        names = ("idempotency_key", "queue", "delay", "deduplication_id", "concurrency_key")
+        options: dict[str, Any] = {**dict.fromkeys(names, "1s"), "start_at": datetime(2030, 1, 1, tzinfo=UTC)}
+        for name, value in options.items():
             with pytest.raises(ConfigurationError, match=f"'flow': {name} needs a log"):
-                await start(flow, storage="memory://", **options)  # type: ignore[arg-type]
+                await start(flow, storage="memory://", **{name: value})
         assert await get_workflow_run_by_idempotency_key("k", "memory://") is None
 
     asyncio.run(main())

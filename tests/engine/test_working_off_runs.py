@@ -137,7 +137,7 @@ def test_a_worker_looks_at_once_when_the_storage_pushes() -> None:
             storage.hint.set()
             while set(await _statuses(inner)) != {"completed"}:
                 await asyncio.sleep(0.001)
-        assert storage.waits >= 4
+        await _until(lambda: storage.waits >= 4)
         worker.stop()
         await task
 

@@ -102,6 +102,7 @@ DRIVERS: dict[str, Callable[[Server, str], Any]] = {
 }
 
 
+@pytest.mark.kills
 @pytest.mark.parametrize("name", KINDS)
 def test_a_server_is_killed_and_restarted_with_its_data_and_leaves_nothing(
     name: str, own_server: OwnServer

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 _FORMAT_LINE = "pyworkflow file store {}\n"
 
+_TRIES = 10
+
 
 def check_platform(platform: str = sys.platform) -> None:
     """Refuse a system whose locks and syncs the store does not know.
@@ -50,19 +52,28 @@ def make_folder(folder: str, disk: Disk) -> None:
     Raises:
         StorageUnavailable: something else has the name, or the parent cannot be written.
     """
+    for left in reversed(range(_TRIES)):
+        try:
+            _make_missing(folder, disk)
+            return
+        except FileNotFoundError as error:
+            if not left:  # somebody removes the empty folder above it each time
+                raise storage_error(error, folder, "use") from error
+        except OSError as error:
+            raise storage_error(error, folder, "use") from error
+
+
+def _make_missing(folder: str, disk: Disk) -> None:
     missing = []
     path = os.path.abspath(folder)
     while not os.path.lexists(path):
         missing.append(path)
         path = os.path.dirname(path)
-    try:
-        for name in reversed(missing):
-            os.makedirs(name, exist_ok=True)
-            disk.sync_folder(os.path.dirname(name))
-        if not os.path.isdir(folder):
-            raise NotADirectoryError(20, "not a folder")
-    except OSError as error:
-        raise storage_error(error, folder, "use") from error
+    for name in reversed(missing):
+        os.makedirs(name, exist_ok=True)
+        disk.sync_folder(os.path.dirname(name))
+    if not os.path.isdir(folder):
+        raise NotADirectoryError(20, "not a folder")
 
 
 def check_made(folder: str) -> None:

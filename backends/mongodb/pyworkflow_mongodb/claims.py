@@ -1,4 +1,7 @@
-"""Claims: find candidates, stamp them all with one token under the same conditions, find the stamped."""
+"""Claims: find candidates, stamp them all with one token under the same conditions, find the stamped.
+
+Of a run that is named there is nothing to find: it is stamped at once, and comes with the answer.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import random
 import secrets
 from collections.abc import Sequence
 from typing import Any
+
+from pymongo import ReturnDocument
 
 from pyworkflow_core.storage import Claim
 
@@ -27,10 +32,12 @@ async def claim(
     run_id: str | None,
 ) -> list[Claim]:
     """Lease up to `limit` due runs; see `StorageBackend.claim`."""
+    if run_id is not None:
+        return await _claim_one(collections, owner, now, lease, queues, run_id)
     claims: list[Claim] = []
     wanted = limit
     for turn in range(_TRIES):
-        candidates = await _candidates(collections, now, wanted, queues, run_id)
+        candidates = await _candidates(collections, now, wanted, queues)
         if turn and len(candidates) > limit - len(claims):
             # Others are after the first ones, too: those of one look are as good as each other.
             candidates = random.sample(candidates, limit - len(claims))
@@ -50,14 +57,8 @@ async def _stamp(
     drawn, until = secrets.token_hex(8), now + lease
     tokens = {name: f"{drawn}.{place}" for place, name in enumerate(names)}
     place = {"$toString": {"$indexOfArray": [{"$literal": list(names)}, "$_id"]}}
-    stamp = {
-        "token": {"$concat": [f"{drawn}.", place]},
-        "owner": {"$literal": owner},
-        "until": number(until),
-    }
+    change = _leasing({"$concat": [f"{drawn}.", place]}, owner, until)
     what: Document = {"_id": {"$in": list(names)}, "due": _due(now)}
-    # Not merged with the lease that was there.
-    change = [{"$set": {"lease": None}}, {"$set": {"lease": stamp, "due": number(until)}}]
     result = await collections.do(collections.runs.update_many, what, change, hint="_id_")
     if not result.matched_count:
         return []
@@ -71,6 +72,31 @@ async def _stamp(
     return [each for each in claims if _is_due(each.record.wake_at, now)]
 
 
+async def _claim_one(
+    collections: Collections, owner: str, now: int, lease: int, queues: tuple[str, ...] | None, run_id: str
+) -> list[Claim]:
+    token, until = secrets.token_hex(8), now + lease
+    what: Document = {"_id": run_id, "due": _due(now)}
+    if queues is not None:
+        what["queue"] = {"$in": list(queues)}
+    found = await collections.do(
+        collections.runs.find_one_and_update,
+        what,
+        _leasing(token, owner, until),
+        {"record": 1},
+        return_document=ReturnDocument.AFTER,
+        hint="_id_",
+    )
+    return [] if found is None else [Claim(run_id, owner, token, until, record_of(found))]
+
+
+def _leasing(token: str | Document, owner: str, until: int) -> list[Document]:
+    """The change that gives a run a lease."""
+    stamp = {"token": token, "owner": {"$literal": owner}, "until": number(until)}
+    # Not merged with the lease that was there.
+    return [{"$set": {"lease": None}}, {"$set": {"lease": stamp, "due": number(until)}}]
+
+
 def _is_due(wake_at: int | None, now: int) -> bool:
     return wake_at is not None and number(wake_at) <= number(now)
 
@@ -80,16 +106,13 @@ def _due(now: int) -> Document:
 
 
 async def _candidates(
-    collections: Collections, now: int, limit: int, queues: tuple[str, ...] | None, run_id: str | None
+    collections: Collections, now: int, limit: int, queues: tuple[str, ...] | None
 ) -> list[str]:
     """Ids of due runs by priority, due time and id."""
-    what: Document = {"due": _due(now)}
-    if run_id is not None:
-        what["_id"] = run_id
-    if queues is None and run_id is None:
+    if queues is None:
         queues = await _due_queues(collections, now)
-    if queues is not None:
-        what["queue"] = queues[0] if len(queues) == 1 else {"$in": list(queues)}
+    queue = queues[0] if len(queues) == 1 else {"$in": list(queues)}
+    what: Document = {"due": _due(now), "queue": queue}
     found = await collections.find(collections.runs, what, fields={"_id": 1}, sort=_ORDER, limit=limit)
     return [document["_id"] for document in found]
 

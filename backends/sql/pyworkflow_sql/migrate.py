@@ -130,8 +130,9 @@ def drop(tables: Tables, dialect: Dialect) -> Script[None]:
 
 
 def _note(tables: Tables, dialect: Dialect, facts: dict[str, str]) -> Script[None]:
-    for name, value in facts.items():
-        yield Call(Statement(insert(tables.facts).values(name=name, value=value), dialect))
+    # All at once: where making tables is no transaction, others look on meanwhile.
+    rows = [{"name": name, "value": value} for name, value in facts.items()]
+    yield Call(Statement(insert(tables.facts).values(rows), dialect))
 
 
 def _text(value: Any) -> str:

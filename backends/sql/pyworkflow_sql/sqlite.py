@@ -227,11 +227,13 @@ class SqliteStorageBackend(SqlStorageBackend):
         return await self._ask_now(lambda: scripts.get(self._s, run_id))
 
     async def _read(self, run_id: str, after: int, limit: int | None) -> list[Event]:
-        most = _FEW if limit is None else min(limit, _FEW)
-        events = await self._ask_now(lambda: scripts.read(self._s, run_id, after, most))
-        if len(events) < _FEW or limit == _FEW:
-            return events
-        # A long log is read anew in one go, since the run may be another one by the next look.
+        if limit is None or limit <= _FEW:
+            most = _FEW if limit is None else limit
+            events = await self._ask_now(lambda: scripts.read(self._s, run_id, after, most))
+            if len(events) < _FEW or limit == _FEW:
+                return events
+        # A long log is read anew in one go, since the run may be another one by the next look. Whoever
+        # wants more than a few events knows that they are there, and is not let look twice.
         return await super()._read(run_id, after, limit)
 
     async def _find(self, query: RunQuery, cursor: str | None, limit: int) -> Page:

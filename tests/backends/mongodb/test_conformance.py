@@ -59,6 +59,7 @@ DRIVER_LAWS = [2, 4, 7, 12, 15, 16, 18, 19, 24, 28, 32, 52, 53, 54, 57]
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.forms
 def test_motor_obeys_the_laws_that_a_driver_can_break(mongodb: Any) -> None:
     subject = MongoSubject(f"{mongodb.url}&driver=motor")
     report = run(subject, laws=DRIVER_LAWS, profile="quick")
@@ -67,6 +68,7 @@ def test_motor_obeys_the_laws_that_a_driver_can_break(mongodb: Any) -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.forms
 @pytest.mark.parametrize(("name", "driver"), [("mongodb", "pymongo"), ("mongodb-replica", "motor")])
 def test_a_server_that_is_killed_loses_nothing_acknowledged(name: str, driver: str, own_server: Any) -> None:
     server = own_server(name)

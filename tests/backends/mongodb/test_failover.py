@@ -16,6 +16,8 @@ from pyworkflow_core.plugins import open_storage
 from pyworkflow_core.storage import Append, Committed
 from pyworkflow_core.testing.appends import after, created, noted
 
+pytestmark = pytest.mark.kills
+
 RUNS = 4
 
 

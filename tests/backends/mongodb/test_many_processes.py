@@ -25,6 +25,8 @@ from pyworkflow_core.events import Event
 from pyworkflow_core.storage import Committed
 from pyworkflow_core.testing.appends import created
 
+pytestmark = pytest.mark.kills
+
 PROCESSES = 8
 COMMITS = int(os.environ.get("PYWORKFLOW_TEST_COMMITS", "25"))
 KILLS = int(os.environ.get("PYWORKFLOW_TEST_KILLS", "8"))

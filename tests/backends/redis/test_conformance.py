@@ -65,6 +65,7 @@ class TestRedisCluster(OnRedis):
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.forms
 @pytest.mark.parametrize("name", ["redis", "redis6", "redis-cluster"])
 def test_a_server_that_is_killed_loses_nothing_acknowledged(name: str, own_server: Any) -> None:
     server = own_server(name)

@@ -14,6 +14,8 @@ from pyworkflow_core.storage import Committed
 from pyworkflow_core.testing.appends import after, created
 from pyworkflow_redis import RedisStorageBackend
 
+pytestmark = pytest.mark.kills
+
 PATIENCE = 60.0
 
 

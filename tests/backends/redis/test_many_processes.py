@@ -15,6 +15,8 @@ import pytest
 
 from pyworkflow_core.events import Event
 
+pytestmark = pytest.mark.kills
+
 PROCESSES = 8
 APPENDS = int(os.environ.get("PYWORKFLOW_TEST_APPENDS", "100"))
 RUNS = 40

@@ -15,6 +15,8 @@ import pytest
 
 from pyworkflow_core.events import Event
 
+pytestmark = pytest.mark.kills
+
 PROCESSES = 8
 COMMITS = int(os.environ.get("PYWORKFLOW_TEST_COMMITS", "30"))
 RUNS = 12

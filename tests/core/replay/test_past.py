@@ -29,7 +29,13 @@ COMES_TO_THE_CODE = {
     EventType.STEP_HEARTBEAT,
     EventType.STEP_CHECKPOINT_SAVED,
     EventType.STEP_CHECKPOINT_DELETED,
+    EventType.QUEUE_OPENED,
+    EventType.SLOTS_CHANGED,
+    EventType.DEDUPLICATION_ID_TAKEN,
     EventType.RUN_REOPENED,
+    EventType.DEDUPLICATION_ID_TAKEN,
+    EventType.QUEUE_OPENED,
+    EventType.SLOTS_CHANGED,
 }
 
 
