@@ -64,19 +64,24 @@ def boundaries(program: Program, seed: str) -> list[tuple[int, bool]]:
     return every if KILLS == "all" else random.Random(seed).sample(every, min(int(KILLS), len(every)))
 
 
+# Many boundaries are a test for each program; a few are one for all, with one process to fork from.
+TOGETHER = [[name] for name in PROGRAMS] if KILLS == "all" else [list(PROGRAMS)]
+
+
 @pytest.mark.timeout(300 if KILLS != "all" else 3600)
+@pytest.mark.parametrize("names", TOGETHER, ids=lambda names: names[0] if len(names) == 1 else "all")
 @pytest.mark.parametrize(
     "kind", ["file", *[pytest.param(kind, marks=pytest.mark.kills) for kind in PERSISTENT if kind != "file"]]
 )
 def test_programs_whose_processes_are_killed_around_an_append_end_as_if_nothing_had_happened(
-    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+    kind: str, names: list[str], request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     namespaces = namespaces_of(kind, request, tmp_path)
     with contextlib.ExitStack() as stack:
         jobs = [
             json.dumps([stack.enter_context(namespaces.fresh()), name, n, made])
-            for name, program in PROGRAMS.items()
-            for n, made in boundaries(program, f"{kind} {name}")
+            for name in names
+            for n, made in boundaries(PROGRAMS[name], f"{kind} {name}")
         ]
         command = [sys.executable, str(HERE / "killed_features.py")]
         done = subprocess.run(command, input="\n".join(jobs), capture_output=True, text=True, check=False)
