@@ -257,9 +257,12 @@ def test_a_cancellation_before_the_first_turn_of_a_new_task_reaches_the_drive() 
     heard: list[str] = []
     pumps: list[Pump] = []
 
+    def cancel_the_next() -> None:
+        pumps[0]._task.cancel()
+
     async def step_that_waits() -> None:
         # This comes before the first turn of the task in which the drive goes on.
-        asyncio.get_running_loop().call_soon(lambda: pumps[0]._task.cancel())
+        asyncio.get_running_loop().call_soon(cancel_the_next)
         await asyncio.sleep(0)
         heard.append("step went on")
 
