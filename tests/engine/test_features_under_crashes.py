@@ -83,6 +83,6 @@ def test_programs_whose_processes_are_killed_around_an_append_end_as_if_nothing_
             for name in names
             for n, made in boundaries(PROGRAMS[name], f"{kind} {name}")
         ]
-        command = [sys.executable, str(HERE / "killed_features.py")]
+        command = [sys.executable, str(HERE / "killed_features.py"), stack.enter_context(namespaces.fresh())]
         done = subprocess.run(command, input="\n".join(jobs), capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-5000:]}"
