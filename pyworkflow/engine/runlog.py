@@ -104,7 +104,13 @@ class RunLog:
         return limit is None or sum(value_bytes(p) + _BESIDE for p in payloads) <= limit
 
     async def send(
-        self, payloads: list[Payload], at: int, *, release: bool = False, within: Turn | None = None
+        self,
+        payloads: list[Payload],
+        at: int,
+        *,
+        release: bool = False,
+        within: Turn | None = None,
+        times: list[int] | None = None,
     ) -> bool:
         """Append `payloads` as events of one time; True once durable, False after a conflict.
 
@@ -113,6 +119,7 @@ class RunLog:
             at: when they happened, in microseconds.
             release: give the lease back in the same step; done anyway when the run ends and owes nothing.
             within: the turn of a step in whose transaction the append is made.
+            times: when each of them happened, where that differs; then `at` is now.
 
         Raises:
             StorageError: it was refused, or the storage cannot be used.
@@ -123,8 +130,9 @@ class RunLog:
         envelopes: list[Envelope[Any]] = []
         for index, payload in enumerate(payloads, 1):
             event_id = f"{(base + index) & _ID_MASK:016x}"
-            events.append(Event(run_id, head + index, event_id, encode_body(payload, at)))
-            envelopes.append(Envelope(1, at, payload))
+            when = at if times is None else times[index - 1]
+            events.append(Event(run_id, head + index, event_id, encode_body(payload, when)))
+            envelopes.append(Envelope(1, when, payload))
         record = evolve(self.record, events, incarnation=self.incarnation, envelopes=envelopes)
         ended = record.status.is_terminal and not record.detail.owes
         lease = self._lease_change(at, release or ended)
