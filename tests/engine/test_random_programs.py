@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 
 from pyworkflow import InMemoryStorageBackend, start
+from pyworkflow.durability import Durability
 from pyworkflow.engine.clock import VirtualClock
 from pyworkflow_core.codec import default_codec
 from pyworkflow_core.events import Envelope
@@ -29,6 +30,7 @@ from simulated_runs import (
     ask_to_stop,
     check_log,
     finish,
+    forced,
     log_of,
     make_engine,
     places_completed,
@@ -46,6 +48,9 @@ PROFILE = os.environ.get("HYPOTHESIS_PROFILE") or "quick"
 # Hundreds of programs, each interrupted at each of its events, take their time.
 pytestmark = pytest.mark.timeout(1800)
 many = settings(max_examples=EXAMPLES.get(PROFILE, 25), suppress_health_check=[HealthCheck.too_slow])
+
+
+DURABILITIES = pytest.mark.parametrize("durability", ["sync", "pipelined", "exit"])
 
 
 class Watched(Wrapper):
@@ -102,10 +107,14 @@ async def undisturbed(program: Node) -> tuple[Any, int]:
     return value(await conclude(storage, here, program, 2)), storage.commits
 
 
+@DURABILITIES
 @many
-@given(programs)
-def test_a_program_that_is_killed_at_any_append_ends_as_if_nothing_had_happened(program: Node) -> None:
+@given(program=programs)
+def test_a_program_that_is_killed_at_any_append_ends_as_if_nothing_had_happened(
+    durability: Durability, program: Node
+) -> None:
     async def main() -> None:
+        forced.set(durability)
         expected, commits = await undisturbed(program)
         for n in range(1, commits + 1):
             for acknowledged in (False, True):
@@ -120,10 +129,14 @@ def test_a_program_that_is_killed_at_any_append_ends_as_if_nothing_had_happened(
     asyncio.run(main())
 
 
+@DURABILITIES
 @many
-@given(programs)
-def test_a_program_that_is_killed_again_and_again_still_ends_the_same(program: Node) -> None:
+@given(program=programs)
+def test_a_program_that_is_killed_again_and_again_still_ends_the_same(
+    durability: Durability, program: Node
+) -> None:
     async def main() -> None:
+        forced.set(durability)
         expected, commits = await undisturbed(program)
         here, storage = new_world()
         for n in range(4 * commits):
@@ -161,11 +174,15 @@ async def _noise(outsider: Any, run_id: str) -> None:
     await append_from_outside(outsider.storage, run_id, NOISE, outsider.ids, outsider.clock.now())
 
 
+@DURABILITIES
 @many
-@given(programs)
-@example(["shield", ["gather", ["fatal"], ["group", ["fatal"], ["quick"]]]])
-def test_whatever_comes_from_outside_at_any_append_is_the_same_story_in_a_replay(program: Node) -> None:
+@given(program=programs)
+@example(program=["shield", ["gather", ["fatal"], ["group", ["fatal"], ["quick"]]]])
+def test_whatever_comes_from_outside_at_any_append_is_the_same_story_in_a_replay(
+    durability: Durability, program: Node
+) -> None:
     async def main() -> None:
+        forced.set(durability)
         _, commits = await undisturbed(program)
         for n in range(2, commits + 1):
             for disturb in (_noise, answer_a_hook, ask_to_stop):
@@ -178,10 +195,14 @@ def test_whatever_comes_from_outside_at_any_append_is_the_same_story_in_a_replay
     asyncio.run(main())
 
 
+@DURABILITIES
 @many
-@given(programs)
-def test_a_program_that_is_killed_amid_conflicts_ends_as_if_nothing_had_happened(program: Node) -> None:
+@given(program=programs)
+def test_a_program_that_is_killed_amid_conflicts_ends_as_if_nothing_had_happened(
+    durability: Durability, program: Node
+) -> None:
     async def main() -> None:
+        forced.set(durability)
         expected, commits = await undisturbed(program)
         for n in range(1, 2 * commits + 1):
             here, storage = new_world()
@@ -201,10 +222,14 @@ def test_a_program_that_is_killed_amid_conflicts_ends_as_if_nothing_had_happened
     asyncio.run(main())
 
 
+@DURABILITIES
 @many
-@given(programs)
-def test_a_program_that_is_stopped_by_ctrl_c_at_any_append_goes_on_later(program: Node) -> None:
+@given(program=programs)
+def test_a_program_that_is_stopped_by_ctrl_c_at_any_append_goes_on_later(
+    durability: Durability, program: Node
+) -> None:
     async def main() -> None:
+        forced.set(durability)
         expected, commits = await undisturbed(program)
         for n in range(2, commits + 1):
             for lines in (1, 2, 3):
@@ -236,14 +261,18 @@ async def _all_of_it(storage: StorageBackend, engine: Any, here: World, program:
     await finish(engine, here.clock, RUN)
 
 
+@DURABILITIES
 @many
-@given(programs)
-def test_a_run_whose_lease_ends_in_mid_drive_is_driven_on_by_one_of_two_engines(program: Node) -> None:
+@given(program=programs)
+def test_a_run_whose_lease_ends_in_mid_drive_is_driven_on_by_one_of_two_engines(
+    durability: Durability, program: Node
+) -> None:
     async def steal(outsider: Any, run_id: str) -> None:
         outsider.clock.advance(LEASE + 1)
         await take_up(outsider, run_id)
 
     async def main() -> None:
+        forced.set(durability)
         _, commits = await undisturbed(program)
         for n in range(2, commits + 1):
             await _with_a_disturbance(program, steal, lambda k, n=n: k == n)
