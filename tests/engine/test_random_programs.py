@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from pyworkflow import InMemoryStorageBackend, start
 from pyworkflow.durability import Durability
@@ -191,6 +192,41 @@ def test_whatever_comes_from_outside_at_any_append_is_the_same_story_in_a_replay
         await _with_a_disturbance(program, _noise, lambda k: 2 <= k <= 12)
         await _with_a_disturbance(program, _noise, lambda k: k % 3 != 1)
         await _with_a_disturbance(program, answer_a_hook, lambda k: k % 2 == 0)
+
+    asyncio.run(main())
+
+
+@DURABILITIES
+@pytest.mark.parametrize("disturb", [_noise, answer_a_hook, ask_to_stop])
+@many
+@given(program=programs, number=st.integers(1, 12), often=st.booleans(), told=st.booleans())
+def test_whatever_comes_from_outside_while_a_step_executes_is_the_same_story_in_a_replay(
+    durability: Durability, disturb: Any, program: Node, number: int, often: bool, told: bool
+) -> None:
+    async def main() -> None:
+        forced.set(durability)
+        here, storage = new_world()
+        engine = make_engine(storage, here.clock, 5)
+        tasks: list[asyncio.Task[None]] = []
+
+        async def disturbance() -> None:
+            await disturb(engine, RUN)
+            if told:
+                engine.notify(RUN)
+
+        def outside(place: str) -> None:
+            executions = len(here.executions)
+            if executions == number or (often and executions % number == 0 and executions < 40):
+                tasks.append(asyncio.create_task(disturbance()))
+
+        here.outside = outside
+        await begin(storage, program)
+        await finish(engine, here.clock, RUN)
+        await asyncio.gather(*tasks)
+        await conclude(storage, here, program, 7)
+        if disturb is _noise:
+            counts = {place: here.executions.count(place) for place in here.quick}
+            assert [place for place, count in counts.items() if count > 1] == [], "its result was lost"
 
     asyncio.run(main())
 
