@@ -15,10 +15,13 @@ from sqlalchemy import text
 from pyworkflow import (
     ConfigurationError,
     FatalError,
+    HistoryLimitError,
     HookExpiredError,
     StepContext,
+    configure,
     hook,
     open_storage,
+    reset_config,
     resume,
     save_step_checkpoint,
     set_step_context,
@@ -157,6 +160,40 @@ def test_what_is_kept_never_outgrows_an_append(durability: Durability) -> None:
         assert executed == list(range(100))
         assert max(len(types) for types in storage.appends) <= 23
         assert len(storage.appends) >= 10
+
+    asyncio.run(main())
+
+
+@workflow(name="durability.wide")
+async def wide() -> None:
+    for n in range(10):
+        await work(n)
+    await asyncio.gather(*[sleep(1) for _ in range(15)])
+
+
+@pytest.mark.parametrize("durability", LATER)
+def test_what_does_not_fit_behind_what_is_kept_goes_into_an_append_of_its_own(durability: Durability) -> None:
+    async def main() -> None:
+        storage = WatchedCommits()
+        await run(durability, wide, storage=storage, turn_events=20)
+        assert max(len(types) for types in storage.appends) <= 23
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("durability", LATER)
+def test_the_limit_of_a_history_counts_what_is_not_written_yet(durability: Durability) -> None:
+    async def main() -> None:
+        configure(history_limit=50)
+        try:
+            with pytest.raises(HistoryLimitError):
+                await run(durability, sequence, 10**6)
+        finally:
+            reset_config()
+        record = await here.get(RUN)
+        assert record is not None
+        assert record.status == "failed"
+        assert 50 <= record.head <= 54
 
     asyncio.run(main())
 
@@ -382,6 +419,25 @@ def test_a_storage_that_stays_away_ends_the_drive_and_the_run_goes_on_from_its_l
         make_engine(storage, clock, 2, Settings(durability=durability))
         assert await resume(RUN, storage=storage) == 10
         await check(storage)
+
+    asyncio.run(main())
+
+
+def test_a_storage_that_stays_away_is_noticed_while_a_step_goes_on() -> None:
+    @step(name="durability.waits")
+    async def waits() -> None:
+        await asyncio.Event().wait()
+
+    @workflow(name="durability.endless_flow")
+    async def endless() -> None:
+        await work(1)
+        await waits()
+
+    async def main() -> None:
+        storage = WatchedCommits()
+        storage.away = 10**6
+        with pytest.raises(StorageUnavailable):
+            await asyncio.wait_for(run("pipelined", endless, storage=storage), 60)
 
     asyncio.run(main())
 

@@ -418,3 +418,56 @@ def test_a_run_that_is_left_by_ctrl_c_has_all_its_results_in_its_log(
         assert len(executed) <= 11
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_a_run_that_is_left_while_it_waits_for_room_has_all_its_results_in_its_log(everything: bool) -> None:
+    """Its process is stopped while an append is in flight and the next one is full."""
+
+    async def main() -> None:
+        storage = WatchedCommits()
+        clock = VirtualClock(auto=True)
+        engine = make_engine(storage, clock, 0, Settings(durability="pipelined", turn_events=6))
+        driving = asyncio.create_task(start(sequence, 20, storage=storage, idempotency_key="program"))
+
+        async def interrupt() -> None:
+            await turns(200)
+            # The end of `asyncio.run` cancels what is in flight, too.
+            others = asyncio.all_tasks() - {here}
+            for task in others if everything else [driving]:
+                task.cancel()
+            await turns()
+
+        here = asyncio.current_task()
+        storage.hold = (2, interrupt)
+        with pytest.raises(asyncio.CancelledError):
+            await driving
+        assert 3 < len(executed) < 20, "it had to wait"
+        history = await log_of(storage, RUN)
+        assert history[-1].data.TYPE == "workflow_suspended"
+        assert sum(isinstance(e.data, StepCompleted) for e in history) == len(executed)
+        await take_up(engine, RUN)
+        await check(storage)
+        assert executed == list(range(20))
+
+    asyncio.run(main())
+
+
+@both
+def test_a_run_that_is_disturbed_at_every_step_makes_its_way_into_the_log(durability: Durability) -> None:
+    async def main() -> None:
+        storage = InMemoryStorageBackend()
+        engine = engine_on(storage, durability)
+        durable: list[int] = []
+
+        async def count() -> None:
+            await disturb(engine, seen=True)()
+            history = await log_of(storage, RUN)
+            durable.append(sum(isinstance(e.data, StepCompleted) for e in history))
+
+        disturbances.update(dict.fromkeys(range(10), count))
+        await run(durability, sequence, 10, storage=storage)
+        assert executed == list(range(10))
+        assert durable[-1] >= 7
+
+    asyncio.run(main())
