@@ -14,6 +14,7 @@ from pyworkflow_core.errors import ConfigurationError, UnserializableValueError
 from pyworkflow_core.ids import validate_id
 from pyworkflow_core.replay import Call, StepCall, current_machine
 
+from .durability import Durability, durability_of
 from .durations import Duration, to_duration
 from .errors import StepNotAwaitedError, StepOutsideWorkflowError, WorkflowNotRegisteredError
 from .retry import RetryDelay, RetryPolicy, retry_policy
@@ -47,6 +48,7 @@ class StepDefinition(Generic[P, R]):
         timeout: microseconds that one attempt may take; None for no limit.
         heartbeat_timeout: microseconds that may pass between heartbeats; None for any number.
         metadata: labels of the application.
+        durability: when it is written that it began and completed; None for as its workflow says.
         reach: the types that its annotations name.
     """
 
@@ -60,6 +62,7 @@ class StepDefinition(Generic[P, R]):
         timeout: Duration | None = None,
         heartbeat_timeout: Duration | None = None,
         metadata: Mapping[str, Any] | None = None,
+        durability: Durability | None = None,
     ) -> None:
         _check_function(func, "step")
         self.func = func
@@ -74,6 +77,7 @@ class StepDefinition(Generic[P, R]):
         if self.heartbeat_timeout == 0:
             raise ConfigurationError(f"{what}: heartbeat_timeout must be more than nothing")
         self.metadata: Mapping[str, Any] = MappingProxyType(dict(metadata or {}))
+        self.durability = None if durability is None else durability_of(durability, what)
         self.is_async = inspect.iscoroutinefunction(func)
         # An executed step awaits its function and nothing else.
         self.is_plain = self.is_async and self.timeout is None and self.heartbeat_timeout is None
@@ -144,6 +148,7 @@ class WorkflowDefinition(Generic[P, R]):
         max_recovery_attempts: times a run is taken up after a crash without progress.
         retention: microseconds for which its runs are kept after their end; None for ever.
         context_class: the class of its step context; None for any.
+        durability: when it is written what steps did that do not say so themselves.
         reach: the types that its annotations name.
     """
 
@@ -160,6 +165,7 @@ class WorkflowDefinition(Generic[P, R]):
         context_class: type[StepContext] | None = None,
         version: str | int | None = None,
         retention: Duration | None = None,
+        durability: Durability = "sync",
     ) -> None:
         _check_function(func, "workflow")
         if not inspect.iscoroutinefunction(func):
@@ -170,6 +176,7 @@ class WorkflowDefinition(Generic[P, R]):
         self.name = validate_id(name if name is not None else func.__name__, "workflow name")
         what = f"workflow {self.name!r}"
         self.durable = durable
+        self.durability = durability_of(durability, what)
         self.version = version_text(version, what)
         self.context_class = context_class
         if context_class is not None:
@@ -240,6 +247,7 @@ def step(
     timeout: Duration | None = None,
     heartbeat_timeout: Duration | None = None,
     metadata: Mapping[str, Any] | None = None,
+    durability: Durability | None = None,
 ) -> _StepDecorator: ...
 def step(func: Any = None, /, **options: Any) -> Any:
     """Make a function a step, with or without parentheses.
@@ -251,7 +259,8 @@ def step(func: Any = None, /, **options: Any) -> Any:
         func: the function.
         **options: as the decorator's: `name` (default: the function's), `max_retries`
             (default 3), `retry_delay` (``"exponential"``, ``"fixed"``, a duration, a list),
-            `timeout` of one attempt, `heartbeat_timeout` between two heartbeats of one, `metadata`.
+            `timeout` of one attempt, `heartbeat_timeout` between two heartbeats of one, `metadata`,
+            `durability` (default: its workflow's).
 
     Raises:
         ConfigurationError: an option is wrong.
@@ -284,6 +293,7 @@ def workflow(
     context_class: type[StepContext] | None = None,
     version: str | int | None = None,
     retention: Duration | None = None,
+    durability: Durability = "sync",
 ) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], WorkflowDefinition[P, R]]: ...
 def workflow(func: Any = None, /, **options: Any) -> Any:
     """Make an async function a workflow, with or without parentheses.
@@ -293,7 +303,8 @@ def workflow(func: Any = None, /, **options: Any) -> Any:
         **options: `name` (default: the function's), `max_duration`, `tags`,
             `recover_on_worker_loss` (default true), `max_recovery_attempts` (default 3),
             `version` (runs keep the one that they started on), `context_class` (a class derived
-            from `StepContext`), `durable`, `retention` after which workers delete ended runs.
+            from `StepContext`), `durable`, `retention` after which workers delete ended runs,
+            `durability` of what its steps did: ``"sync"``, ``"pipelined"`` or ``"exit"``.
 
     Raises:
         ConfigurationError: an option is wrong, or the name belongs to another function.

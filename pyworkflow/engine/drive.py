@@ -172,20 +172,28 @@ class Drive(DrivenRun):
         if not held or record is None or record.head > self.log.head:
             self.look()
 
+    @property
+    def _goes_on_by_itself(self) -> bool:
+        """Whether there is something to do that needs no step and nobody outside."""
+        backlog = self._backlog
+        orphans = backlog is not None and bool(backlog.orphans)
+        return bool(self._machine.pending or self._machine.outcome) or orphans
+
     async def _go_on(self) -> bool:
         """One turn of the loop; False once the run was suspended."""
         workshop = self._workshop
         looked = self._look
+        if self._backlog is not None and not await self._attend(self._backlog):
+            return True
         if self._debts is not None:
             await self._pay()
-        if workshop.requests:
-            workshop.grant(self._machine.children)
+        workshop.grant(self._machine.children)
         workshop.entries.grant(self._machine)
         if looked:
             self._look = False
             await self._read_tail()
         turn = workshop.next_turn if workshop.turns else None
-        if turn is not None and (self.stopping or not (self._machine.pending or self._machine.outcome)):
+        if turn is not None and (self.stopping or not self._goes_on_by_itself):
             await self._give_turn(turn)
             return True
         if not looked and self._idle and not workshop.has_news and not self.stopping:
@@ -217,11 +225,31 @@ class Drive(DrivenRun):
 
     async def _turn(self, at: int) -> bool:
         """Deliver what is there and append it with the commands that follow; False if nothing is."""
-        machine = self._machine
         if self.log.conflicts:
             await self._read_tail()
             if self.log.conflicts >= 2 and await self._deliver_carefully(at):
                 return True
+        payloads = self._collect(at)
+        machine, backlog = self._machine, self._backlog
+        if not payloads:
+            if backlog is not None:
+                backlog.dismiss()
+            return False
+        may_wait = backlog is not None and backlog.may_wait and machine.outcome is None
+        if await (self._keep(payloads, at) if may_wait else self._send(payloads, at)):
+            self._taken.clear()
+            self._launch()
+            unfinished = machine.pending or self._restarts or self._refused or machine.outcome is not None
+            if backlog is not None and backlog.orphans:
+                unfinished = True
+            self._idle = self._workshop.is_busy and not unfinished
+        return True
+
+    def _collect(self, at: int) -> list[Payload]:
+        """What is there to deliver and what the code asks for in answer, as far as it fits one append."""
+        machine, backlog = self._machine, self._backlog
+        if backlog is not None:
+            backlog.begin_turn()
         payloads: list[Payload] = []
         room = self.log.room
         if machine.pending:
@@ -233,19 +261,14 @@ class Drive(DrivenRun):
             room -= value_bytes(payload)
             self._taken.append(payload)
             payloads.append(payload)
+            if backlog is not None:
+                backlog.weigh_delivery(payload, machine.steps)
             self._deliver(payload, at)
             if room > 0 and machine.pending:
                 self._collect_commands(payloads, room)
         if machine.outcome is not None:
             self._end(payloads)
-        if not payloads:
-            return False
-        if await self._send(payloads, at):
-            self._taken.clear()
-            self._launch()
-            unfinished = machine.pending or self._restarts or self._refused or machine.outcome is not None
-            self._idle = self._workshop.is_busy and not unfinished
-        return True
+        return payloads
 
     async def _deliver_carefully(self, at: int) -> bool:
         """Make one delivery durable first and run the code after, so that a busy run cannot livelock."""
@@ -261,7 +284,10 @@ class Drive(DrivenRun):
 
     async def _write_entry(self) -> bool:
         """Append what a step wants in the log, and nothing else; False if there is nothing."""
-        entry = None if self._machine.outcome is not None else self._workshop.entries.next(self._machine)
+        held = () if self._backlog is None else self._backlog.strangers
+        entry = (
+            None if self._machine.outcome is not None else self._workshop.entries.next(self._machine, held)
+        )
         if entry is None:
             return False
         at = max(self.engine.clock.now(), self._machine.now)
@@ -272,6 +298,8 @@ class Drive(DrivenRun):
     async def _give_turn(self, turn: Turn) -> None:
         """Append nothing until a step's transaction has ended, and the step's completion within it."""
         self._idle = False
+        if not await self._flush():
+            return
         report = await turn.give()
         if report is None:
             return
@@ -329,8 +357,13 @@ class Drive(DrivenRun):
         self.stopping = reason
         await self._workshop.end(self.engine.settings.grace)
         try:
+            if self._backlog is not None:
+                await self._backlog.settle()
             if self.log.is_sending and not await self._settle():
                 return
+            if self._backlog is not None and (self._backlog.broken or self._backlog.astray):
+                await self._backlog.flush()
+                await self._rebuild()
             if self.log.ended:
                 await self.log.release()  # what it owes is for others to deliver
                 return
@@ -343,14 +376,17 @@ class Drive(DrivenRun):
 
     async def _settle(self) -> bool:
         """Learn what became of the append that was under way; False if nothing is left to do."""
-        made = await self.log.settle()
-        if made:
+        made, backlog = await self.log.settle(), self._backlog
+        own = backlog is None or backlog.settled(made=made)
+        if made and own:
             self._taken.clear()
         if self.log.ended:
             return False
         if not made and self._machine.started is None:
             await self.log.release()
             return False
+        if not own and backlog is not None:
+            await backlog.flush()
         await self._rebuild()
         return True
 
@@ -386,6 +422,8 @@ class Drive(DrivenRun):
         await self._workshop.end(self.engine.settings.grace)
         at = max(self.engine.clock.now(), self._machine.now)
         try:
+            if self._backlog is not None:
+                await self._backlog.flush()
             await self.log.catch_up()
             assert self.log.record is not None
             history = await self.log.load(self.log.record)

@@ -35,6 +35,8 @@ from pyworkflow_core.storage import Claim
 
 from ..config import get_config
 from ..definitions import SYSTEM, WorkflowDefinition
+from ..durability import Durability
+from .backlog import Backlog
 from .beginning import machine_for
 from .engine import Engine
 from .outbox import Debt, Start, debts_of, pay
@@ -96,11 +98,16 @@ class DrivenRun:
         self._look = False
         self._idle = False
         self._given_up = False
+        self._backlog = self._new_backlog(engine.settings.durability or definition.durability)
         config = get_config()
         # What the engine runs for itself sees to its own length.
         limited = not definition.name.startswith(SYSTEM)
         self._warn_at = (limited and config.history_warning) or 1 << 62
         self._most = (limited and config.history_limit) or 1 << 62
+
+    def _new_backlog(self, durability: Durability) -> Backlog | None:
+        """None where everything waits until it is durable, as far as is known; see `_collect_commands`."""
+        return None if durability == "sync" else Backlog(self.log, self._workshop, durability)
 
     @property
     def record(self) -> RunRecord | None:
@@ -124,6 +131,8 @@ class DrivenRun:
             payloads.append(payload)
             if payload.__class__ is StepStarted:
                 self._launches.append(call)  # type: ignore[arg-type]
+                if call.definition.durability is not None and self._backlog is None:  # type: ignore[attr-defined]
+                    self._backlog = Backlog(self.log, self._workshop, "sync")
             elif payload.__class__ is StepCancelled:
                 self._given_up = True
             elif payload.__class__ is HookCreated:
@@ -131,6 +140,8 @@ class DrivenRun:
                 self._owing = self._owing or payload.token.startswith(OWN_TOKEN)
             elif payload.__class__ in _OWING:
                 self._owing = True
+            if self._backlog is not None:
+                self._backlog.weigh(payload, call)  # type: ignore[arg-type]
 
     def _next_delivery(self, at: int) -> Payload | None:
         machine, workshop = self._machine, self._workshop
@@ -142,7 +153,8 @@ class DrivenRun:
             call = self._machine.steps.get(self._restarts.popleft())
             if call is not None and call.retry_at is None:
                 return self._machine.next_attempt(call)
-        request = workshop.next_request(machine.children) if workshop.requests else None
+        held = () if self._backlog is None else self._backlog.strangers
+        request = workshop.next_request(machine.children, held) if workshop.requests else None
         if request is not None:
             self._owing = True
             return request
@@ -150,21 +162,24 @@ class DrivenRun:
             refused = self._refused.popleft()
             if (refused.hook, refused.ordinal) in self._machine.hooks:
                 return refused
-        entry = workshop.entries.next(machine) if workshop.entries.entries else None
+        entry = workshop.entries.next(machine, held) if workshop.entries.entries else None
         if entry is not None:
             return entry
         if not machine.cancel_requested:
             started = machine.started
             if started is not None and started.deadline is not None and started.deadline <= at:
                 return CancellationRequested("max_duration exceeded", "max_duration")
-            if self.log.head >= self._most:
-                return CancellationRequested(f"its history reached {self.log.head} events", "history_limit")
+            head = self.log.head if self._backlog is None else machine.head
+            if head >= self._most:
+                return CancellationRequested(f"its history reached {head} events", "history_limit")
         return machine.next_due(at)
 
     def _next_report(self) -> Payload | None:
         reports = self._workshop.reports
         while reports:
             report = reports.popleft()
+            if self._backlog is not None and self._backlog.sets_aside(report):
+                continue
             if self._is_wanted(report):
                 return report
             # Nobody waits for it in the state at hand, which a conflict may prove wrong.
@@ -173,8 +188,10 @@ class DrivenRun:
 
     def _is_wanted(self, report: Payload) -> bool:
         assert isinstance(report, _REPORTS)
-        call = self._machine.steps.get((report.step, report.ordinal))
-        return call is not None and call.retry_at is None
+        key = (report.step, report.ordinal)
+        call = self._machine.steps.get(key)
+        strange = self._backlog is not None and self._backlog.is_strange(key)
+        return call is not None and call.retry_at is None and not strange
 
     @property
     def _deadline(self) -> int | None:
@@ -193,13 +210,44 @@ class DrivenRun:
         paid = self._paid and self._debts is None and not self._refused
         if paid:
             payloads = [DeliveriesMade(), *payloads]
-        if not await self.log.send(payloads, at, release=release):
+        to = self.log if self._backlog is None or not self._backlog.holds else self._backlog
+        if not await to.send(payloads, at, release=release):
             await self._rebuild()
             return False
         if paid:
             self._paid = False
             self._machine.head += 1
         self._sent(payloads, at)
+        return True
+
+    async def _keep(self, payloads: list[Payload], at: int) -> bool:
+        """Leave it to the backlog when to append; False if the run had to be rebuilt."""
+        assert self._backlog is not None
+        if not await self._backlog.keep(payloads, at):
+            await self._rebuild()
+            return False
+        self._sent(payloads, at)
+        return True
+
+    async def _flush(self) -> bool:
+        """Make durable what the backlog holds; False if the run had to be rebuilt."""
+        if self._backlog is None or await self._backlog.flush():
+            return True
+        await self._rebuild()
+        return False
+
+    async def _attend(self, backlog: Backlog) -> bool:
+        """See to what the backlog brought about; False if the run had to be rebuilt."""
+        backlog.check()
+        if backlog.broken:
+            await self._rebuild()
+            return False
+        if self.stopping:
+            backlog.dismiss()
+        late = backlog.begin_late()
+        if late:
+            self._launches += late
+            self._launch()
         return True
 
     def _sent(self, payloads: list[Payload], at: int) -> None:
@@ -256,10 +304,14 @@ class DrivenRun:
         self._announce.clear()
         self._restarts.clear()
         self._idle = False
+        if self._backlog is not None:
+            self._backlog.broken = True
         self.error = None
         record = await self.log.current()
         history = await self.log.load(record)
         self.log.check_owner(history[self.log.head :])
+        if self._backlog is not None:
+            self._backlog.salvage()
         self._machine.evict()
         self._machine = machine_for(self.engine, self.definition, self.run_id, self.log.incarnation)
         self.log.move_to(record)
@@ -268,10 +320,17 @@ class DrivenRun:
         self._stop_steps()
         self._workshop.entries.grant(self._machine)
         # An attempt that is durable, and of which this process lost sight on the way here.
-        self._launches = self._workshop.missing(self._machine.open_steps())
+        begun = self._machine.open_steps()
+        self._launches = self._workshop.missing(begun)
+        if self._backlog is not None:
+            known = self._backlog.is_strange
+            self._launches += [call for call in begun if known((call.name, call.ordinal))]
         self._launch()
 
     async def _read_tail(self) -> None:
+        if self._backlog is not None and self._backlog.holds:
+            await self._look_behind(self._backlog)
+            return
         tail = await self.log.read_tail()
         if tail:
             self._machine.feed(tail)
@@ -279,8 +338,17 @@ class DrivenRun:
         else:
             await self.log.current()
 
+    async def _look_behind(self, backlog: Backlog) -> None:
+        """Rebuild the run if somebody appended to its log behind what this process knows to be there."""
+        if await backlog.land() and (await self.log.current()).head == self.log.head:
+            return
+        self.log.conflicts += not backlog.broken  # as if the next append had met it
+        await self._rebuild()
+
     def _launch(self) -> None:
-        """Begin what has become durable."""
+        """Begin what has become durable, or needs not."""
+        if self._backlog is not None:
+            self._launches = self._backlog.sort_out(self._launches, self._machine.steps)
         if not self.stopping:
             self._workshop.begin(self._launches, self._machine.steps)
         if self._given_up:
@@ -302,9 +370,12 @@ class DrivenRun:
         """Cancel the steps that the workflow no longer waits for."""
         machine = self._machine
         reason = machine.cancel_reason if machine.cancel_delivered else "the workflow no longer waits for it"
-        self._workshop.cancel_unwanted(machine.steps, reason)
+        wanted = machine.steps if self._backlog is None else {*machine.steps, *self._backlog.orphans}
+        self._workshop.cancel_unwanted(wanted, reason)
 
     def _drop(self) -> None:
+        if self._backlog is not None:
+            self._backlog.close()
         self._workshop.drop()
         self._machine.evict()
 

@@ -23,6 +23,7 @@ from pyworkflow_core.errors import StorageError, StorageUnavailable
 from pyworkflow_core.ids import IdSource
 from pyworkflow_core.storage import StorageBackend
 
+from ..durability import Durability
 from .clock import Clock, SystemClock
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         turn_events: events of one append at most.
         beat: how often a heartbeat of one step is recorded at most.
         patience: how long an append of a run under way is tried again while the storage is away.
+        durability: of every workflow, whatever it says; None to let it say.
     """
 
     lease: int = 30 * SECOND
@@ -53,6 +55,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     turn_events: int = 500
     beat: int = 5 * SECOND
     patience: int = 30 * SECOND
+    durability: Durability | None = None
 
 
 class Engine:

@@ -8,10 +8,11 @@ drive comes round again. After a conflict another machine stands there, and the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from typing import Any
 
-from pyworkflow_core.payloads import HookExpired, HookReceived, Payload
-from pyworkflow_core.replay import Machine
+from pyworkflow_core.payloads import HookCreated, HookExpired, HookReceived, Payload
+from pyworkflow_core.replay import Machine, step_text
 
 from .ending import value_bytes
 
@@ -109,13 +110,20 @@ class Entries:
         """How many steps wait for a hook."""
         return len({step for step, _, _ in self._waits})
 
-    def next(self, machine: Machine) -> Payload | None:
-        """The next one for this machine."""
+    def next(self, machine: Machine, held: Container[str] = ()) -> Payload | None:
+        """The next one for this machine; those of the steps `held` have to wait."""
         for entry in self.entries:
-            if entry.fed is not machine:
+            if held and _step_of(entry.payload) in held:
+                entry.fed = None  # it stays news
+            elif entry.fed is not machine:
                 entry.fed = machine
                 return entry.payload
         return None
+
+    def forget(self, step: str) -> None:
+        """Nobody wants what this step writes any more."""
+        for entry in [entry for entry in self.entries if _step_of(entry.payload) == step]:
+            self.withdraw(entry)
 
     def grant(self, machine: Machine) -> None:
         """Let steps go on whose entries are durable, or whose hooks have ended."""
@@ -142,3 +150,10 @@ class Entries:
         self.entries.clear()
         for _, _, ended in self._waits:
             ended.cancel()
+
+
+def _step_of(payload: Any) -> str:
+    """The step that wrote the payload, as events name it."""
+    if isinstance(payload, (HookCreated, HookExpired)):
+        return payload.step
+    return step_text(payload.step, payload.ordinal)

@@ -51,6 +51,7 @@ class KeptDrive(Drive):
         self._known = self.log.head
         self.log = RunLog(self.engine, claim)
         self._workshop = Workshop(self.engine, claim.run_id)  # the one before was closed
+        self._backlog = self._new_backlog(self.engine.settings.durability or self.definition.durability)
         self._woken = True
         self.stopping = ""
 

@@ -91,8 +91,10 @@ class Pump:
             except asyncio.CancelledError as error:
                 if self._ended.cancelled():
                     break
+                # As a loop ends, every task is cancelled: this one and the drive's, which is told once.
+                if cancelled is not None or not self._task.cancelling():
+                    self._task.cancel(*error.args)
                 cancelled = error
-                self._task.cancel(*error.args)
             except BaseException:
                 break
         if cancelled is not None:

@@ -105,7 +105,13 @@ class RunLog:
         return limit is None or sum(value_bytes(p) + _BESIDE for p in payloads) <= limit
 
     async def send(
-        self, payloads: list[Payload], at: int, *, release: bool = False, within: Turn | None = None
+        self,
+        payloads: list[Payload],
+        at: int,
+        *,
+        release: bool = False,
+        within: Turn | None = None,
+        times: list[int] | None = None,
     ) -> bool:
         """Append `payloads` as events of one time; True once durable, False after a conflict.
 
@@ -114,6 +120,7 @@ class RunLog:
             at: when they happened, in microseconds.
             release: give the lease back in the same step; done anyway when the run ends and owes nothing.
             within: the turn of a step in whose transaction the append is made.
+            times: when each of them happened, where that differs; then `at` is now.
 
         Raises:
             StorageError: it was refused, or the storage cannot be used.
@@ -124,11 +131,16 @@ class RunLog:
         events: list[Event] = []
         for sequence, payload in enumerate(payloads, head + 1):
             event_id = (event_id + 1) & _ID_MASK
-            events.append(Event(run_id, sequence, f"{event_id:016x}", encode_body(payload, at)))
+            when = at if times is None else times[sequence - head - 1]
+            events.append(Event(run_id, sequence, f"{event_id:016x}", encode_body(payload, when)))
         self._last_id = event_id
-        record = None if self.record is None else evolve_quietly(self.record, payloads, at)
+        last = at if times is None else times[-1]
+        record = None if self.record is None else evolve_quietly(self.record, payloads, last)
         if record is None:
-            envelopes = [Envelope(1, at, payload) for payload in payloads]
+            envelopes = [
+                Envelope(1, when, payload)
+                for payload, when in zip(payloads, times or [at] * len(payloads), strict=True)
+            ]
             record = evolve(self.record, events, incarnation=self.incarnation, envelopes=envelopes)
         ended = record.status.is_terminal and not record.detail.owes
         lease = self._lease_change(at, release or ended)

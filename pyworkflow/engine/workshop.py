@@ -6,10 +6,10 @@ import asyncio
 import inspect
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from pyworkflow_core.payloads import ChildWorkflowStarted, Payload
-from pyworkflow_core.replay import Child, HookCall, StepCall
+from pyworkflow_core.replay import Child, HookCall, StepCall, step_text
 
 from .attempt import Attempt, current_attempt
 from .ending import value_bytes
@@ -52,6 +52,7 @@ class Workshop:
         self.turns: deque[Turn] = deque()
         self.requests: dict[str, tuple[ChildWorkflowStarted, list[asyncio.Future[None]]]] = {}
         self._closed = False
+        self._rung = False
         self.entries = Entries(self.wake_up)
 
     @property
@@ -86,9 +87,17 @@ class Workshop:
             if not waiting and self.requests.get(wanted.run_id, (None, None))[1] is waiting:
                 del self.requests[wanted.run_id]  # the step is wanted no longer
 
-    def next_request(self, children: Mapping[str, Child]) -> ChildWorkflowStarted | None:
-        """The event to append for the next child that a step wants and that the run does not have."""
-        return next((wanted for run_id, (wanted, _) in self.requests.items() if run_id not in children), None)
+    def next_request(
+        self, children: Mapping[str, Child], held: Container[str] = ()
+    ) -> ChildWorkflowStarted | None:
+        """The event to append for the next child that a step wants and that the run does not have.
+
+        Those of the steps `held` have to wait.
+        """
+        for run_id, (wanted, _) in self.requests.items():
+            if run_id not in children and wanted.step not in held:
+                return wanted
+        return None
 
     def grant(self, children: Mapping[str, Child]) -> None:
         """Let steps go on whose children are durable and there."""
@@ -149,22 +158,61 @@ class Workshop:
         known = reported.union(self._tasks)
         return [call for call in calls if (call.name, call.ordinal) not in known]
 
-    def cancel_unwanted(self, wanted: dict[Key, StepCall], reason: str | None = None) -> None:
+    def cancel_unwanted(self, wanted: Container[Key], reason: str | None = None) -> None:
         """Cancel steps that the workflow no longer waits for; once, so that they can clean up."""
         for key, task in list(self._tasks.items()):
             if key in wanted or key in self._stopped:
                 continue
             if task is None:
-                del self._tasks[key]
-                self.jobs = deque(job for job in self.jobs if job[0] != key)
+                self._forget_job(key)
             else:
                 self._cancel(key, task, reason)
+
+    def _forget_job(self, key: Key) -> None:
+        if key in self._tasks and self._tasks[key] is None:
+            del self._tasks[key]
+            self.jobs = deque(job for job in self.jobs if job[0] != key)
 
     def forget_jobs(self) -> None:
         """Begin no step any more; those that were about to are somebody else's."""
         for key, _ in self.jobs:
             del self._tasks[key]
         self.jobs.clear()
+
+    # ---- steps that executed before their beginning was durable --------------------
+
+    def is_executing(self, key: Key) -> bool:
+        """Whether a step of this name and ordinal executes, or has not come to its end yet."""
+        return key in self._tasks
+
+    def adopt(self, key: Key, call: StepCall) -> None:
+        """What executes is this call's attempt."""
+        attempt = self._attempts.get(key)
+        if attempt is not None:
+            attempt.call = call
+        self.jobs = deque((known, call if known == key else job) for known, job in self.jobs)
+
+    def disown(self, key: Key, reason: str) -> bool:
+        """Nobody wants what executes under this key, nor what it says; False if it has ended already."""
+        self.hush(key)
+        self._forget_job(key)
+        task = self._tasks.get(key)
+        if task is not None and key not in self._stopped:
+            self._cancel(key, task, reason)
+        return task is not None
+
+    def hush(self, key: Key) -> None:
+        """Drop what was reported under this key, and what it wants in the log."""
+        step = step_text(*key)
+        self.entries.forget(step)
+        for run_id, (wanted, waiting) in list(self.requests.items()):
+            if wanted.step == step:
+                del self.requests[run_id]
+                for granted in waiting:
+                    granted.cancel()
+        rest = [r for r in self.reports if (r.step, r.ordinal) != key]  # type: ignore[attr-defined]
+        self.reports.clear()
+        self.reports.extend(rest)
 
     def announce(self, hooks: list[HookCall]) -> None:
         """Tell people about hooks that are durable now."""
@@ -179,7 +227,10 @@ class Workshop:
         self.wake_up()
 
     async def pause(self, wake: int | None) -> None:
-        """Wait until a step ends, `wake_up` is called, or it is time."""
+        """Wait until a step ends, `wake_up` or `ring` is called, or it is time; not while one is to begin."""
+        if self._rung or self.jobs:
+            self._rung = False
+            return
         self._waker = waker = asyncio.get_running_loop().create_future()
         alarm = None if wake is None else self._engine.clock.call_at(wake, self.wake_up)
         try:
@@ -193,6 +244,11 @@ class Workshop:
         """End a pause."""
         if self._waker is not None and not self._waker.done():
             self._waker.set_result(None)
+
+    def ring(self) -> None:
+        """End a pause; if there is none, the next one."""
+        self._rung = self._waker is None
+        self.wake_up()
 
     async def end(self, grace: int) -> None:
         """Cancel the steps and wait for them, `grace` microseconds at most. Threads go on unheard."""

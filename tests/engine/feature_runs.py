@@ -9,8 +9,9 @@ from feature_programs import Program
 from simulated_runs import LEASE, check_log, make_engine
 
 from pyworkflow import get_workflow_run, start
+from pyworkflow.durability import Durability
 from pyworkflow.engine.clock import VirtualClock
-from pyworkflow.engine.engine import Engine
+from pyworkflow.engine.engine import Engine, Settings
 from pyworkflow.engine.outside import end_of_chain
 from pyworkflow_core.ids import derive_run_id
 from pyworkflow_core.record import RunRecord
@@ -21,7 +22,12 @@ MINUTE = 60_000_000
 
 
 async def run_program(
-    storage: StorageBackend, program: Program, *, lives: int = 0, rounds: int = 400
+    storage: StorageBackend,
+    program: Program,
+    *,
+    lives: int = 0,
+    rounds: int = 400,
+    durability: Durability | None = None,
 ) -> tuple[str, Any]:
     """Start the program, or take it up, and go on until it has ended and nobody owes anything.
 
@@ -30,12 +36,13 @@ async def run_program(
         program: the program.
         lives: how many processes had a hand in it before this one; each begins a minute later.
         rounds: how often to look for something to do.
+        durability: of every workflow; None for what they say.
 
     Returns:
         How it ended: its status, and its result or its error.
     """
     clock = VirtualClock(BEGINNING + lives * MINUTE)
-    engine = make_engine(storage, clock, lives)
+    engine = make_engine(storage, clock, lives, Settings(durability=durability))
     run_id = derive_run_id("key", program.name)
     await start(program.workflow, *program.args, storage=storage, idempotency_key=program.name, queue="q")
     for _ in range(rounds):

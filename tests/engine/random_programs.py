@@ -38,6 +38,8 @@ class World:
         executions: places of the steps that were executed, in order.
         completed: places whose completion is in the log.
         again: places that were executed although their completion was in the log.
+        outside: called with each place that is executed.
+        quick: places of steps that are executed once, unless something happens.
     """
 
     def __init__(self, clock: VirtualClock) -> None:
@@ -45,12 +47,16 @@ class World:
         self.executions: list[str] = []
         self.completed: set[str] = set()
         self.again: list[str] = []
+        self.outside: Callable[[str], object] | None = None
+        self.quick: set[str] = set()
 
     def execute(self, place: str) -> int:
         """Note an execution; how many there have been of this place."""
         if place in self.completed:
             self.again.append(place)
         self.executions.append(place)
+        if self.outside is not None:
+            self.outside(place)
         return self.executions.count(place)
 
 
@@ -59,7 +65,10 @@ world: contextvars.ContextVar[World] = contextvars.ContextVar("world")
 
 @step(name="programs.quick")
 async def quick(place: str) -> str:
-    world.get().execute(place)
+    here = world.get()
+    here.quick.add(place)
+    here.execute(place)
+    await asyncio.sleep(0)
     return place
 
 

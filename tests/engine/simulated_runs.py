@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import random
 from typing import Any
 
@@ -10,6 +11,7 @@ import msgspec
 from storage_wrappers import append_from_outside
 
 from pyworkflow.definitions import WorkflowDefinition, get_workflow
+from pyworkflow.durability import Durability
 from pyworkflow.engine.clock import VirtualClock
 from pyworkflow.engine.compensating import main_of
 from pyworkflow.engine.continuing import ContinueAsNew
@@ -38,6 +40,8 @@ from pyworkflow_core.storage import StorageBackend
 
 SECOND = 1_000_000
 LEASE = 30 * SECOND
+forced: contextvars.ContextVar[Durability | None] = contextvars.ContextVar("forced", default=None)
+"""The durability of all workflows on engines that are made from here on."""
 
 
 def make_engine(
@@ -45,6 +49,7 @@ def make_engine(
 ) -> Engine:
     """An engine as of a new process, which the front door uses for this storage."""
     rng = random.Random(seed)
+    settings = settings or Settings(durability=forced.get())
     engine = Engine(storage, clock=clock, ids=IdSource(rng), rng=rng, settings=settings)
     use_engine(engine)
     return engine

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from pyworkflow import InMemoryStorageBackend, start
+from pyworkflow.durability import Durability
 from pyworkflow.engine.clock import VirtualClock
 from pyworkflow_core.codec import default_codec
 from pyworkflow_core.events import Envelope
@@ -29,6 +31,7 @@ from simulated_runs import (
     ask_to_stop,
     check_log,
     finish,
+    forced,
     log_of,
     make_engine,
     places_completed,
@@ -46,6 +49,9 @@ PROFILE = os.environ.get("HYPOTHESIS_PROFILE") or "quick"
 # Hundreds of programs, each interrupted at each of its events, take their time.
 pytestmark = pytest.mark.timeout(1800)
 many = settings(max_examples=EXAMPLES.get(PROFILE, 25), suppress_health_check=[HealthCheck.too_slow])
+
+
+DURABILITIES = pytest.mark.parametrize("durability", ["sync", "pipelined", "exit"])
 
 
 class Watched(Wrapper):
@@ -102,10 +108,14 @@ async def undisturbed(program: Node) -> tuple[Any, int]:
     return value(await conclude(storage, here, program, 2)), storage.commits
 
 
+@DURABILITIES
 @many
-@given(programs)
-def test_a_program_that_is_killed_at_any_append_ends_as_if_nothing_had_happened(program: Node) -> None:
+@given(program=programs)
+def test_a_program_that_is_killed_at_any_append_ends_as_if_nothing_had_happened(
+    durability: Durability, program: Node
+) -> None:
     async def main() -> None:
+        forced.set(durability)
         expected, commits = await undisturbed(program)
         for n in range(1, commits + 1):
             for acknowledged in (False, True):
@@ -120,10 +130,14 @@ def test_a_program_that_is_killed_at_any_append_ends_as_if_nothing_had_happened(
     asyncio.run(main())
 
 
+@DURABILITIES
 @many
-@given(programs)
-def test_a_program_that_is_killed_again_and_again_still_ends_the_same(program: Node) -> None:
+@given(program=programs)
+def test_a_program_that_is_killed_again_and_again_still_ends_the_same(
+    durability: Durability, program: Node
+) -> None:
     async def main() -> None:
+        forced.set(durability)
         expected, commits = await undisturbed(program)
         here, storage = new_world()
         for n in range(4 * commits):
@@ -161,11 +175,15 @@ async def _noise(outsider: Any, run_id: str) -> None:
     await append_from_outside(outsider.storage, run_id, NOISE, outsider.ids, outsider.clock.now())
 
 
+@DURABILITIES
 @many
-@given(programs)
-@example(["shield", ["gather", ["fatal"], ["group", ["fatal"], ["quick"]]]])
-def test_whatever_comes_from_outside_at_any_append_is_the_same_story_in_a_replay(program: Node) -> None:
+@given(program=programs)
+@example(program=["shield", ["gather", ["fatal"], ["group", ["fatal"], ["quick"]]]])
+def test_whatever_comes_from_outside_at_any_append_is_the_same_story_in_a_replay(
+    durability: Durability, program: Node
+) -> None:
     async def main() -> None:
+        forced.set(durability)
         _, commits = await undisturbed(program)
         for n in range(2, commits + 1):
             for disturb in (_noise, answer_a_hook, ask_to_stop):
@@ -178,10 +196,49 @@ def test_whatever_comes_from_outside_at_any_append_is_the_same_story_in_a_replay
     asyncio.run(main())
 
 
+@DURABILITIES
+@pytest.mark.parametrize("disturb", [_noise, answer_a_hook, ask_to_stop])
 @many
-@given(programs)
-def test_a_program_that_is_killed_amid_conflicts_ends_as_if_nothing_had_happened(program: Node) -> None:
+@given(program=programs, number=st.integers(1, 12), often=st.booleans(), told=st.booleans())
+def test_whatever_comes_from_outside_while_a_step_executes_is_the_same_story_in_a_replay(
+    durability: Durability, disturb: Any, program: Node, number: int, often: bool, told: bool
+) -> None:
     async def main() -> None:
+        forced.set(durability)
+        here, storage = new_world()
+        engine = make_engine(storage, here.clock, 5)
+        tasks: list[asyncio.Task[None]] = []
+
+        async def disturbance() -> None:
+            await disturb(engine, RUN)
+            if told:
+                engine.notify(RUN)
+
+        def outside(place: str) -> None:
+            executions = len(here.executions)
+            if executions == number or (often and executions % number == 0 and executions < 40):
+                tasks.append(asyncio.create_task(disturbance()))
+
+        here.outside = outside
+        await begin(storage, program)
+        await finish(engine, here.clock, RUN)
+        await asyncio.gather(*tasks)
+        await conclude(storage, here, program, 7)
+        if disturb is _noise:
+            counts = {place: here.executions.count(place) for place in here.quick}
+            assert [place for place, count in counts.items() if count > 1] == [], "its result was lost"
+
+    asyncio.run(main())
+
+
+@DURABILITIES
+@many
+@given(program=programs)
+def test_a_program_that_is_killed_amid_conflicts_ends_as_if_nothing_had_happened(
+    durability: Durability, program: Node
+) -> None:
+    async def main() -> None:
+        forced.set(durability)
         expected, commits = await undisturbed(program)
         for n in range(1, 2 * commits + 1):
             here, storage = new_world()
@@ -201,10 +258,14 @@ def test_a_program_that_is_killed_amid_conflicts_ends_as_if_nothing_had_happened
     asyncio.run(main())
 
 
+@DURABILITIES
 @many
-@given(programs)
-def test_a_program_that_is_stopped_by_ctrl_c_at_any_append_goes_on_later(program: Node) -> None:
+@given(program=programs)
+def test_a_program_that_is_stopped_by_ctrl_c_at_any_append_goes_on_later(
+    durability: Durability, program: Node
+) -> None:
     async def main() -> None:
+        forced.set(durability)
         expected, commits = await undisturbed(program)
         for n in range(2, commits + 1):
             for lines in (1, 2, 3):
@@ -236,14 +297,18 @@ async def _all_of_it(storage: StorageBackend, engine: Any, here: World, program:
     await finish(engine, here.clock, RUN)
 
 
+@DURABILITIES
 @many
-@given(programs)
-def test_a_run_whose_lease_ends_in_mid_drive_is_driven_on_by_one_of_two_engines(program: Node) -> None:
+@given(program=programs)
+def test_a_run_whose_lease_ends_in_mid_drive_is_driven_on_by_one_of_two_engines(
+    durability: Durability, program: Node
+) -> None:
     async def steal(outsider: Any, run_id: str) -> None:
         outsider.clock.advance(LEASE + 1)
         await take_up(outsider, run_id)
 
     async def main() -> None:
+        forced.set(durability)
         _, commits = await undisturbed(program)
         for n in range(2, commits + 1):
             await _with_a_disturbance(program, steal, lambda k, n=n: k == n)
