@@ -61,9 +61,12 @@ async def begin(storage: StorageBackend, count: int) -> list[tuple[Program, str]
     return begun
 
 
-async def act(storage: StorageBackend, begun: list[tuple[Program, str]]) -> int:
-    """Do what the outside world does for each run that has not ended; how many there are."""
-    engine = Engine(storage)
+async def act(engine: Engine, begun: list[tuple[Program, str]]) -> int:
+    """Do what the outside world does for each run that has not ended; how many there are.
+
+    Its clock is the workers': whoever looks for the end of a chain creates the run that is owed there.
+    """
+    storage = engine.storage
     left = 0
     for program, run_id in begun:
         record = await end_of_chain(engine, run_id)
@@ -99,8 +102,8 @@ def test_runs_of_every_feature_end_well_while_their_workers_are_killed(
                     workers[n].kill()
                     workers[n].wait()
                     workers[n] = spawn(url, epoch)
-                    await act(storage, begun)
-                while await act(storage, begun):
+                    await act(engine, begun)
+                while await act(engine, begun):
                     assert all(worker.poll() is None for worker in workers), "a worker ended by itself"
                     await asyncio.sleep(0.5)
             finally:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 
+import pytest
+
 from pyworkflow_core.storage import StorageBackend
 from pyworkflow_core.testing import BackendConformance, Clock, Files
 from pyworkflow_file.conformance import FileSubject
@@ -34,6 +36,7 @@ class TestFile(BackendConformance):
         return self._file.open_golden(namespace, clock)
 
 
+@pytest.mark.forms
 class TestFileOfSmallParts(TestFile):
     """Every law, with every corner in every test: tiny segments, an index always caught up, no cache."""
 

@@ -54,6 +54,7 @@ class TestSqliteOfOneFile(OnSql):
         return SqliteSubject(f"sqlite:///{self.folder}/runs.db")
 
 
+@pytest.mark.forms
 class TestSqliteInMemory(OnSql):
     """Every law on SQLite in memory, with a feed."""
 
