@@ -42,7 +42,7 @@ BARS = {
     8: "start-up",
     9: "claims",
 }
-BUSY = 0.25  # of a core each: above it, something else ran when a script began
+BUSY = 0.75  # of a core each: above it, something else ran; the script before counts for about one core
 Report = dict[str, Any]
 Figure = dict[str, Any]
 
