@@ -17,10 +17,13 @@ def _sessions() -> dict[str, str]:
     tree = ast.parse(NOXFILE.read_text(encoding="utf-8"))
     found = {}
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and any(
-            "session" in ast.unparse(d) for d in node.decorator_list
-        ):
-            found[node.name] = ast.get_docstring(node) or ""
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        for decorator in node.decorator_list:
+            if "session" in ast.unparse(decorator):
+                options = decorator.keywords if isinstance(decorator, ast.Call) else []
+                named = [ast.literal_eval(option.value) for option in options if option.arg == "name"]
+                found[named[0] if named else node.name] = ast.get_docstring(node) or ""
     return found
 
 
