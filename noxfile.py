@@ -23,6 +23,8 @@ nox.options.error_on_missing_interpreters = False
 ROOT = Path(__file__).parent
 PROJECT: dict[str, Any] = nox.project.load_toml(ROOT / "pyproject.toml")
 OTHER_PYTHONS = ("3.12", "3.13")
+# Some tests take a hundred times as long as others: a worker that has nothing left takes from another.
+IN_PARALLEL = ["-n", "auto", "--dist", "worksteal"]
 PROPERTY_TESTS = ["tests/engine/test_random_programs.py", "tests/core", "--ignore=tests/core/testing"]
 # The server that it needs, if any, and the URL: {folder} is a temporary one, {url} the server's.
 CONFORMANCE = {
@@ -97,7 +99,7 @@ def properties(session: nox.Session) -> None:
     """Run random programs and values with many examples; HYPOTHESIS_PROFILE=nightly for very many."""
     _install_project(session, "test")
     session.env.setdefault("HYPOTHESIS_PROFILE", os.environ.get("HYPOTHESIS_PROFILE", "ci"))
-    workers = [] if any(a.startswith("-n") for a in session.posargs) else ["-n", "auto"]
+    workers = [] if any(a.startswith("-n") for a in session.posargs) else IN_PARALLEL
     session.run("pytest", "-q", *workers, *(session.posargs or PROPERTY_TESTS))
 
 
@@ -283,7 +285,7 @@ def _run_tests(session: nox.Session, *measured: str) -> None:
     if os.environ.get("CI") == "true":
         # So that no test's time limit includes a download. What is lacking is told by the tests that need it.
         session.run("python", "tests/servers", "--prepare", success_codes=(0, 1))
-    workers = [] if any(a.startswith("-n") for a in session.posargs) else ["-n", "auto"]
+    workers = [] if any(a.startswith("-n") for a in session.posargs) else IN_PARALLEL
     session.run(*(measured or ("python",)), "-m", "pytest", *workers, *session.posargs)
 
 

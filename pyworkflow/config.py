@@ -57,6 +57,7 @@ _COUNTS = {"default_retries", "max_nesting_depth", "history_warning", "history_l
 _NAMES = Config.__struct_fields__
 _set: dict[str, Any] = {}
 _from_file: dict[str, Any] | None = None
+_in_force: Config | None = None
 _backends: dict[str, StorageBackend] = {}
 queue_limits: dict[str, Any] = {}  # what `configure_queue` said, by queue
 
@@ -74,9 +75,11 @@ def configure(*, module: str | None = None, discover: bool = True, **settings: A
         ConfigurationError: an unknown setting, or a value of the wrong kind.
         DiscoveryError: the module cannot be imported.
     """
+    global _in_force  # noqa: PLW0603
     if module is not None:
         settings["module"] = module
     _set.update(_checked(settings, "configure()"))
+    _in_force = None
     if module is not None and discover:
         discover_workflows(module)
 
@@ -93,8 +96,11 @@ def configure_from_yaml(path: str | Path, discover: bool = True) -> None:
 
 
 def get_config() -> Config:
-    """The settings in force now."""
-    return Config(**{**_file_settings(), **_environment(), **_set})
+    """The settings in force; file and environment as they were when it was asked first."""
+    global _in_force  # noqa: PLW0603 - it is asked for with each run
+    if _in_force is None:
+        _in_force = Config(**{**_file_settings(), **_environment(), **_set})
+    return _in_force
 
 
 def get_storage(storage: StorageBackend | str | None = None) -> StorageBackend:
@@ -121,12 +127,15 @@ def opened_storage(storage: StorageBackend | str | None = None) -> StorageBacken
 
 
 def reset_config() -> None:
-    """Forget every setting and every backend that a URL opened; for tests. Closes nothing."""
-    global _from_file  # noqa: PLW0603 - the file is read once a process
+    """Forget every setting and every backend that a URL opened; for tests. Closes nothing.
+
+    File and environment are read again when a setting is asked for next.
+    """
+    global _from_file, _in_force  # noqa: PLW0603
     _set.clear()
     _backends.clear()
     queue_limits.clear()
-    _from_file = None
+    _from_file = _in_force = None
 
 
 def discover_workflows(module: str) -> None:

@@ -6,11 +6,14 @@ from typing import Any
 
 from pyworkflow_core.events import Envelope, Event, decode_bodies
 from pyworkflow_core.payloads import (
+    CancellationRequested,
     ChildWorkflowCancelled,
     ChildWorkflowCompleted,
     ChildWorkflowFailed,
     ChildWorkflowStarted,
+    HookReceived,
     RunReopened,
+    SignalReceived,
     StepCancelled,
     StepCompleted,
     StepFailed,
@@ -20,6 +23,9 @@ from pyworkflow_core.payloads import (
     WorkflowSuspended,
 )
 from pyworkflow_core.replay import in_force
+
+_FROM_OUTSIDE = {CancellationRequested, HookReceived, SignalReceived}
+"""What reaches a run while nobody drives it."""
 
 
 def envelopes_of(events: list[Event]) -> list[Envelope[Any]]:
@@ -31,6 +37,8 @@ def envelopes_of(events: list[Event]) -> list[Envelope[Any]]:
 
 def open_steps(history: list[Envelope[Any]]) -> list[StepStarted]:
     """The last attempt of each step that began and did not end, in the order of their calls."""
+    if _only_waits(history):
+        return []
     found: dict[tuple[str, int], StepStarted] = {}
     for envelope in history:
         payload = envelope.data
@@ -40,6 +48,15 @@ def open_steps(history: list[Envelope[Any]]) -> list[StepStarted]:
         elif cls is StepCompleted or cls is StepFailed or cls is StepCancelled or cls is StepRetrying:
             found.pop((payload.step, payload.ordinal), None)
     return list(found.values())
+
+
+def _only_waits(history: list[Envelope[Any]]) -> bool:
+    """Whether the run was suspended for want of anything to do, so that no step was under way then."""
+    for envelope in reversed(history):
+        payload = envelope.data
+        if payload.__class__ not in _FROM_OUTSIDE:
+            return payload.__class__ is WorkflowSuspended and not payload.reason
+    return False
 
 
 def open_children(history: list[Envelope[Any]]) -> list[str]:

@@ -2,8 +2,8 @@
 
 It is an `asyncio.AbstractEventLoop` with a first-in, first-out ready queue and timers whose
 due times follow from the workflow's own clock. It never waits: `drain` runs what is ready
-and returns. Tasks and futures hash by the order of their creation, so that sets of them
-iterate alike in every process (by address, ``asyncio.wait``'s pending set would not).
+and returns. Tasks and futures hash by their run and the order of their creation, so that sets of
+them iterate alike in every process (by address, ``asyncio.wait``'s pending set would not).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from asyncio import events
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, NoReturn
+from zlib import crc32
 
 from msgspec import Struct
 
@@ -39,7 +40,7 @@ current_machine: contextvars.ContextVar[Machine | None] = contextvars.ContextVar
 
 
 class WorkflowFuture(asyncio.Future[Any]):
-    """A future that hashes by creation order."""
+    """A future that hashes by run and creation order."""
 
     __slots__ = ("order",)
     order: int
@@ -52,7 +53,7 @@ class WorkflowFuture(asyncio.Future[Any]):
 
 
 class WorkflowTask(asyncio.Task[Any]):
-    """A task that hashes by creation order."""
+    """A task that hashes by run and creation order."""
 
     order: int
 
@@ -129,6 +130,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self.problems: list[dict[str, Any]] = []
         self.dead = False
         self.cancels = False
+        # So that tasks of many runs differ: asyncio keeps those of all loops in one set.
+        self._salt = crc32(machine.run_id.encode(errors="surrogatepass")) << 20
         self._created = 0
         self._tasks: list[WorkflowTask] = []
         self._prune_at = _PRUNE_AT
@@ -202,7 +205,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self.refuse_if_dead()
         future = WorkflowFuture(loop=self)
         self._created += 1
-        future.order = self._created
+        future.order = self._salt + self._created
         return future
 
     def create_task(
@@ -224,7 +227,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self._created = order = self._created + 1
         # The hash is needed while __init__ runs: asyncio puts the task into a set.
         task = cls.__new__(cls)
-        task.order = order
+        task.order = self._salt + order
         if isinstance(task, HookTask):
             task.hook = hook
             hook.in_a_task = True

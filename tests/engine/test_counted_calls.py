@@ -37,6 +37,7 @@ MOST_CALLS_OF_A_STEP = {
     "sqlite:///{folder}/{name}.db?inline_below=1000000000": 169,  # 153 counted
 }
 MOST_CALLS_OF_A_STEP_AMONG_OTHERS = 65  # 59 counted, in a gather
+MOST_CALLS_OF_A_RUN_AMONG_OTHERS = 670  # 610 counted, with three steps
 MOST_CALLS_OF_A_REPLAYED_STEP = 6.6  # 6 counted, for two events
 MOST_BYTES_OF_A_REPLAYED_STEP = 880  # 787 counted, of what is held when most is
 
@@ -98,6 +99,14 @@ async def calls_of_a_run(url: str, program: Any, steps: int) -> Count:
     return calls
 
 
+async def calls_of_runs_at_once(runs: int) -> Count:
+    async with open_storage("memory://") as storage:
+        clock_of(storage)
+        with calls_counted() as calls:
+            await asyncio.gather(*[start(sequence, 3, storage=storage) for _ in range(runs)])
+    return calls
+
+
 async def suspended(steps: int) -> tuple[InMemoryStorageBackend, str]:
     """A run that is due, with so many recorded steps."""
     storage = InMemoryStorageBackend()
@@ -148,6 +157,11 @@ def test_a_step_takes_no_more_calls_than_it_did(url: str, tmp_path: Path) -> Non
 def test_a_step_among_others_takes_no_more_calls_than_it_did() -> None:
     calls, whose = per_step(lambda steps: calls_of_a_run("memory://", at_once, steps))
     assert calls <= MOST_CALLS_OF_A_STEP_AMONG_OTHERS, whose
+
+
+def test_a_run_among_others_takes_no_more_calls_than_it_did_however_many_there_are() -> None:
+    calls, whose = per_step(calls_of_runs_at_once)
+    assert calls <= MOST_CALLS_OF_A_RUN_AMONG_OTHERS, whose
 
 
 def test_a_replayed_step_takes_no_more_calls_than_it_did() -> None:

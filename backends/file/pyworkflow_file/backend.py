@@ -44,8 +44,9 @@ if TYPE_CHECKING:
     from pyworkflow_core.record import RunRecord
 
 T = TypeVar("T")
-_MUCH_TO_READ = 256 * 1024
-_MUCH_TO_INDEX = 200
+# What takes the event loop's thread some 2 ms, while handing it over and taking it back costs one.
+_MUCH_TO_READ = 1024 * 1024
+_MUCH_TO_INDEX = 100
 _inherited: list[Store] = []  # kept, since to close their SQLite files is the parent's business
 _stores: WeakSet[Store] = WeakSet()
 
@@ -247,7 +248,7 @@ class FileStorageBackend(StorageBackend):
             store.flush()
             return work(store)
 
-        return await self._do(flushed, heavy=heavy or self._store.heads.lines > _MUCH_TO_INDEX)
+        return await self._do(flushed, heavy=heavy or len(self._store.heads.changed) > _MUCH_TO_INDEX)
 
     async def _delete(self, run_id: str, expected: int) -> None:
         def delete(store: Store) -> None:
