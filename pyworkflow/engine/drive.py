@@ -68,11 +68,13 @@ class Drive(DrivenRun):
             if room > 0:
                 self._collect_commands(payloads, room)
             self._end(payloads)
-            created = await self.log.send(payloads, at)
+            leaves = self._add_suspension(payloads, at)
+            created = await self.log.send(payloads, at, release=leaves)
         finally:
             if not created:
                 self._drop()
         if created:
+            self._rest(suspended=leaves)
             self._sent(payloads, at)
             self._launch()
         return created
@@ -139,7 +141,7 @@ class Drive(DrivenRun):
             if self._machine.started is None:
                 await self.take_up()
             await self._workshop.begin_jobs()
-            while not self.log.ended and await self._go_on():
+            while not self.log.ended and not self._has_left and await self._go_on():
                 if self._workshop.jobs:
                     await self._workshop.begin_jobs()
             await self._workshop.finish_telling(self.engine.settings.grace)
@@ -236,7 +238,9 @@ class Drive(DrivenRun):
                 backlog.dismiss()
             return False
         may_wait = backlog is not None and backlog.may_wait and machine.outcome is None
-        if await (self._keep(payloads, at) if may_wait else self._send(payloads, at)):
+        leaves = self._add_suspension(payloads, at)
+        if await (self._keep(payloads, at) if may_wait else self._send(payloads, at, release=leaves)):
+            self._rest(suspended=leaves)
             self._taken.clear()
             self._launch()
             unfinished = machine.pending or self._restarts or self._refused or machine.outcome is not None
@@ -322,8 +326,34 @@ class Drive(DrivenRun):
         if self.engine.transient:
             await self._workshop.pause(wake)
             return False
-        waiting = tuple(word[:120] for word in self._machine.waiting()[:10])
-        return await self._send([WorkflowSuspended(wake, waiting)], at, release=True)
+        self._rest(suspended=await self._send([self._suspension(wake)], at, release=True))
+        return self._has_left
+
+    def _rest(self, *, suspended: bool) -> None:
+        """Note whether the run was left with what was appended last."""
+        self._has_left = suspended
+
+    def _suspension(self, wake: int | None) -> WorkflowSuspended:
+        return WorkflowSuspended(wake, tuple(word[:120] for word in self._machine.waiting()[:10]))
+
+    def _add_suspension(self, payloads: list[Payload], at: int) -> bool:
+        """Add to what is about to be appended that the run is left, if nothing will be left to do here.
+
+        It is only ever a shorter way: whatever is in doubt is decided once the append is durable.
+        """
+        machine = self._machine
+        busy = self._backlog is not None or self._workshop.is_busy or self._workshop.has_news
+        begun = machine.pending or machine.outcome is not None or self._launches or self._restarts
+        owing = self._owing or self._debts is not None or self._refused or self._untold
+        told = any(hook.on_created is not None for hook in self._announce)
+        if busy or begun or owing or told or self._look or self.stopping or self._workshop.next_turn:
+            return False
+        wake, head = self._next_wake(), self.log.head + len(payloads)
+        soon = not machine.waiting() if wake is None else wake - at <= max(self._linger, 0)
+        if soon or self.engine.transient or head >= self._most or len(payloads) > self.log.most_events:
+            return False
+        payloads.append(self._suspension(wake))
+        return True
 
     def _has_room(self, payloads: list[Payload], room: int) -> bool:
         """Whether the next delivery may go into one append with `payloads`; `room` bytes are left there."""

@@ -53,6 +53,7 @@ class KeptDrive(Drive):
         self._workshop = Workshop(self.engine, claim.run_id)  # the one before was closed
         self._backlog = self._new_backlog(self.engine.settings.durability or self.definition.durability)
         self._woken = True
+        self._has_left = False
         self.stopping = ""
 
     def evict(self) -> None:
@@ -92,11 +93,10 @@ class KeptDrive(Drive):
         self._machine = machine_for(self.engine, self.definition, self.run_id, log.incarnation)
         await self.take_up()
 
-    async def _suspend(self, wake: int | None, at: int) -> bool:
-        suspended = await super()._suspend(wake, at)
+    def _rest(self, *, suspended: bool) -> None:
+        super()._rest(suspended=suspended)
         workshop = self._workshop
         self._is_resting = suspended and not (workshop.is_busy or workshop.has_news or self._restarts)
-        return suspended
 
     async def _leave(self, reason: str) -> None:
         self._is_resting = False

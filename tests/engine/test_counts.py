@@ -66,15 +66,15 @@ COSTS = {
     # and so all results are one append with the end.
     "100 steps at once": Cost({"commit": 2}, 202, 20642, 790),
     "a run for a worker": Cost({"commit": 1}, 1, 114, 279),
-    # One commit says what is waited for, the next one that nobody drives the run any more.
-    "a sleep": Cost({"commit": 2}, 3, 374, 760),
-    "a hook": Cost({"commit": 2}, 3, 341, 776),
+    # One commit says what is waited for, and that nobody drives the run any more.
+    "a sleep": Cost({"commit": 1}, 3, 374, 381),
+    "a hook": Cost({"commit": 1}, 3, 341, 383),
     # The hook's state is in the log, which is read for it.
     "an answer to a hook": Cost({"get": 1, "read": 1, "commit": 1}, 1, 72, 395),
     # Claimed, read once however long it is, and its new owner recorded before any code runs. The second
-    # commit is the end; or the next sleep, with a third one for the suspension.
+    # commit is the end, or the next sleep.
     "a run taken up": Cost({"claim": 1, "read": 1, "commit": 2}, 2),
-    "1,000 steps taken up": Cost({"claim": 1, "read": 1, "commit": 3}, 4),
+    "1,000 steps taken up": Cost({"claim": 1, "read": 1, "commit": 2}, 4),
     # `resume` looks for the run before, and reads the last events for the result.
     "1,000 steps resumed": Cost({"get": 1, "claim": 1, "read": 2, "commit": 2}, 3),
     "ten runs claimed": Cost({"claim": 1}),
