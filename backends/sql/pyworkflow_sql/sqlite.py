@@ -12,12 +12,11 @@ import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import URL, Dialect, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pyworkflow_core.errors import ConfigurationError, StorageClosed
 from pyworkflow_core.events import Event
@@ -32,9 +31,13 @@ from .schema import make_tables
 from .scripts import Call, Script
 from .sqlite_errors import Busy, Unsettled, typed_error
 from .sqlite_file import NAMED, Database, give_back, use_database
-from .sqlite_transaction import Transactions
 from .statements import Statement
 from .within import Within, check_within, driver_of, failed, run_within
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from .sqlite_transaction import Transactions
 
 T = TypeVar("T")
 _FEW = 256
@@ -218,6 +221,8 @@ class SqliteStorageBackend(SqlStorageBackend):
             DBAPIError: SQLite refused to commit, and nothing was written.
         """
         await self._ready()
+        from .sqlite_transaction import Transactions  # with SQLAlchemy's layer for asyncio: see `within`
+
         if self._transactions is None:
             self._transactions = Transactions(self.url, self.options.timeout)
         async with self._transactions.open() as connection:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -227,3 +229,22 @@ def test_the_last_handle_closes_the_file(tmp_path: Path) -> None:
             await stores[0].get("a")
 
     asyncio.run(main())
+
+
+_COMMITS = """
+import asyncio, sys
+from pyworkflow_core.testing.appends import created
+from pyworkflow_sql.sqlite import SqliteStorageBackend
+
+async def main():
+    async with SqliteStorageBackend("sqlite://") as store:
+        await store.commit([created("a")])
+
+asyncio.run(main())
+print([name for name in ("sqlalchemy.orm", "sqlalchemy.ext.asyncio", "aiosqlite") if name in sys.modules])
+"""
+
+
+def test_what_only_transactions_need_is_loaded_for_transactions_only() -> None:
+    done = subprocess.run([sys.executable, "-c", _COMMITS], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
