@@ -30,6 +30,7 @@ from .engine import Engine, engine_for
 from .family import Family, claim_one, drive_for
 from .giveback import REPLAY_FAILED
 from .options import deduplicated_run_id, with_options
+from .outbox import Errand
 from .results import last_payload, noted, record_of, result_of, wait_until_ended
 from .transient import (
     PREFIX,
@@ -166,13 +167,13 @@ async def resume(run_id: str, *, storage: StorageBackend | str | None = None) ->
     if claim is None and await _was_given_back(engine, record):
         # It waits out a pause for code to be mended; whoever asks by hand says that it is.
         claim = await claim_one(engine, record.run_id, record.wake_at)
-    left: RunRecord | None = None
+    drive: Drive | Errand | None = None
     if claim is not None:
-        left = await _take_up(engine, claim, family)
+        drive = await _take_up(engine, claim, family)
     elif record.detail.children:
         await _settle(family, record.run_id)
     now = engine.clock.now()
-    record = left or await record_of(engine, run_id)
+    record = (drive and drive.record) or await record_of(engine, run_id)
     if not record.status.is_terminal:
         if claim is None and record.wake_at is not None and record.wake_at <= now:
             raise WorkflowAlreadyRunningError(
@@ -183,7 +184,7 @@ async def resume(run_id: str, *, storage: StorageBackend | str | None = None) ->
     failed = family.errors.get(record.run_id)
     if failed is not None and record.status.is_terminal:
         raise noted(failed, record.run_id)
-    return await result_of(engine, record)
+    return await result_of(engine, record, drive.ending if drive is not None else None)
 
 
 async def _without_a_log(
@@ -203,11 +204,11 @@ async def _without_a_log(
         return await to_its_end(engine, drive.run_id, task)
 
 
-async def _take_up(engine: Engine, claim: Claim, family: Family) -> RunRecord | None:
+async def _take_up(engine: Engine, claim: Claim, family: Family) -> Drive | Errand | None:
     """Drive a claimed run, and whatever of its family is due then.
 
     Returns:
-        The record as the run was left; None where it has to be looked for.
+        The drive, which knows how the run was left; None where that has to be looked for.
     """
     drive = await drive_for(engine, claim, adopt=family.adopt)
     try:
@@ -231,7 +232,7 @@ async def _take_up(engine: Engine, claim: Claim, family: Family) -> RunRecord | 
     if drive.record is not None and _has_family(drive.record):
         await _settle(family, claim.run_id)
         return None
-    return drive.record
+    return drive
 
 
 async def _drive(drive: Drive, family: Family) -> None:

@@ -371,6 +371,7 @@ class Drive(DrivenRun):
             ending, self.error = ending_of(self._machine, self.definition, self.engine.codec, limit)
             if not payloads or self.log.fits([*payloads, ending]):
                 payloads.append(ending)
+                self.ending = ending
 
     # ---- endings -------------------------------------------------------------------
 

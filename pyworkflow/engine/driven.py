@@ -64,6 +64,7 @@ class DrivenRun:
         run_id: the run.
         log: the run's log.
         error: what the workflow function raised, once the run failed here.
+        ending: the payload of the run's last event, once the run ended here.
         stopping: why no new step may begin; empty while the run may go on.
     """
 
@@ -81,6 +82,7 @@ class DrivenRun:
         self.run_id = claim.run_id
         self.log = RunLog(engine, claim)
         self.error: BaseException | None = None
+        self.ending: Payload | None = None
         self.stopping = ""
         self._linger = linger
         self._adopt = adopt
@@ -307,7 +309,7 @@ class DrivenRun:
         self._idle = False
         if self._backlog is not None:
             self._backlog.broken = True
-        self.error = None
+        self.error = self.ending = None
         record = await self.log.current()
         history = await self.log.load(record)
         self.log.check_owner(history[self.log.head :])

@@ -334,6 +334,7 @@ class Errand:
         run_id: the run.
         record: the run's record.
         error: None: nothing of the run is executed.
+        ending: None: how the run ended is in its log.
         replay_retry: as a drive's; of no use here.
     """
 
@@ -341,6 +342,7 @@ class Errand:
         self.run_id = claim.run_id
         self.record: RunRecord | None = claim.record
         self.error: BaseException | None = None
+        self.ending: Payload | None = None
         self.replay_retry = 0
         self._engine = engine
         self._claim = claim

@@ -8,6 +8,7 @@ from pyworkflow_core.errors import WorkflowError
 from pyworkflow_core.events import decode_body
 from pyworkflow_core.payloads import (
     DeliveriesMade,
+    Payload,
     WorkflowCompleted,
     WorkflowFailed,
     WorkflowInterrupted,
@@ -46,14 +47,19 @@ async def last_payload(engine: Engine, record: RunRecord) -> Any:
     return next((p for p in reversed(payloads) if not isinstance(p, DeliveriesMade)), None)
 
 
-async def result_of(engine: Engine, record: RunRecord) -> Any:
+async def result_of(engine: Engine, record: RunRecord, ending: Payload | None = None) -> Any:
     """The recorded result of a run; None if it has none.
+
+    Args:
+        engine: where the run is.
+        record: the run's record.
+        ending: the payload of the run's last event, where it is known; it is read otherwise.
 
     Raises:
         WorkflowInterruptedError: the run was given up.
         Exception: the recorded error of a failed run.
     """
-    payload = await last_payload(engine, record)
+    payload = await last_payload(engine, record) if ending is None else ending
     # A version that is gone left results that the newest one can read, or nobody can.
     known = find_workflow(record.workflow, record.detail.workflow_version)
     reach = (known or get_workflow(record.workflow)).reach

@@ -75,8 +75,8 @@ COSTS = {
     # commit is the end, or the next sleep.
     "a run taken up": Cost({"claim": 1, "read": 1, "commit": 2}, 2),
     "1,000 steps taken up": Cost({"claim": 1, "read": 1, "commit": 2}, 4),
-    # `resume` looks for the run before, and reads the last events for the result.
-    "1,000 steps resumed": Cost({"get": 1, "claim": 1, "read": 2, "commit": 2}, 3),
+    # `resume` looks for the run before.
+    "1,000 steps resumed": Cost({"get": 1, "claim": 1, "read": 1, "commit": 2}, 3),
     "ten runs claimed": Cost({"claim": 1}),
 }
 
