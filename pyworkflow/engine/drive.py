@@ -352,7 +352,10 @@ class Drive(DrivenRun):
         soon = not machine.waiting() if wake is None else wake - at <= max(self._linger, 0)
         if soon or self.engine.transient or head >= self._most or len(payloads) > self.log.most_events:
             return False
-        payloads.append(self._suspension(wake))
+        suspension = self._suspension(wake)
+        if not self.log.fits([*payloads, suspension]):
+            return False
+        payloads.append(suspension)
         return True
 
     def _has_room(self, payloads: list[Payload], room: int) -> bool:

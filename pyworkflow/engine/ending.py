@@ -16,6 +16,7 @@ from pyworkflow_core.payloads import (
     WorkflowCompleted,
     WorkflowContinuedAsNew,
     WorkflowFailed,
+    WorkflowSuspended,
 )
 from pyworkflow_core.replay import Machine
 
@@ -93,13 +94,13 @@ def value_bytes(payload: Payload) -> int:
         names = _VALUES[cls] = tuple(f.name for f in msgspec.structs.fields(cls) if f.type is Raw)
     if len(names) == 1:  # as most have
         return len(getattr(payload, names[0]))
-    if cls in _WITH_A_START:
+    if cls in _TAKEN_WHOLE:
         return len(msgspec.json.encode(payload))
     return sum([len(getattr(payload, name)) for name in names])
 
 
 _VALUES: dict[type[Payload], tuple[str, ...]] = {}
-_WITH_A_START: set[type[Payload]] = {ChildWorkflowStarted, WorkflowContinuedAsNew}
+_TAKEN_WHOLE: set[type[Payload]] = {ChildWorkflowStarted, WorkflowContinuedAsNew, WorkflowSuspended}
 
 
 def _ending_of(

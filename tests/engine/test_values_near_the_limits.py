@@ -15,6 +15,7 @@ from pyworkflow import (
     cancel_workflow,
     get_workflow_run,
     resume,
+    sleep,
     start,
     step,
     workflow,
@@ -99,6 +100,36 @@ def test_arguments_and_a_result_that_do_not_fit_together_are_appended_one_after_
         run_id = await start(echo, "z" * 18_500, storage=storage)
         run: Any = await get_workflow_run(run_id, storage)
         assert run.result == "z" * 18_500
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("size", [100, *range(21_500, 24_960, 90)])
+def test_a_wait_is_recorded_beside_a_value_that_leaves_hardly_any_room(size: int) -> None:
+    class Full(Tight):
+        """An event may fill an append."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.limits = Limits(event_bytes=26_000, append_bytes=26_000, append_events=1000)
+
+    @workflow(name="limits.wait_beside")
+    async def wait_beside() -> int:
+        sleeps = [sleep(1000 + n, name="眠" * 60 + str(n)) for n in range(10)]
+        return len((await asyncio.gather(text(size), *sleeps))[0])
+
+    async def main() -> None:
+        global gate  # noqa: PLW0603
+        gate = asyncio.Event()
+        gate.set()
+        storage = Full()
+        clock = VirtualClock()
+        make_engine(storage, clock)
+        run_id = await start(wait_beside, storage=storage)
+        types = [e.data.TYPE for e in await log_of(storage, run_id)]
+        assert types[-2:] == ["step_completed", "workflow_suspended"]
+        clock.advance(2_000_000_000)
+        assert await resume(run_id, storage=storage) == size
 
     asyncio.run(main())
 
