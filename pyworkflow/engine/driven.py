@@ -100,7 +100,7 @@ class DrivenRun:
         self._look = False
         self._idle = False
         self._given_up = False
-        self._has_left = False
+        self._has_left = False  # what was appended last gave the run back
         self._backlog = self._new_backlog(engine.settings.durability or definition.durability)
         config = get_config()
         # What the engine runs for itself sees to its own length.

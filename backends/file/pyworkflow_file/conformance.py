@@ -21,6 +21,9 @@ DERIVED = ("lock", "index.sqlite*")
 class FileSubject(UrlSubject):
     """Namespaces are folders.
 
+    What was there when the subject was made stays, even if it is empty: the folder in which
+    another run of the suite was at work at that moment is left to that run.
+
     Args:
         template: ``file:///folder?options``. Each namespace is a folder in it, or lies where
             the URL says ``{namespace}``.

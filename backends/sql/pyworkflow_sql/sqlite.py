@@ -221,9 +221,9 @@ class SqliteStorageBackend(SqlStorageBackend):
             DBAPIError: SQLite refused to commit, and nothing was written.
         """
         await self._ready()
-        from .sqlite_transaction import Transactions  # with SQLAlchemy's layer for asyncio: see `within`
-
         if self._transactions is None:
+            from .sqlite_transaction import Transactions  # with SQLAlchemy's layer for asyncio: see `within`
+
             self._transactions = Transactions(self.url, self.options.timeout)
         async with self._transactions.open() as connection:
             yield connection

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pyworkflow_core.testing import Report, run
+from pyworkflow_file.conformance import FileSubject
 
 LAWS = [1, 11, 20, 24, 30, 36, 40, 41, 57]
 
@@ -13,11 +14,13 @@ LAWS = [1, 11, 20, 24, 30, 36, 40, 41, 57]
 def test_two_runs_at_once_on_one_folder_do_not_meet_and_leave_nothing(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
 
-    def look(seed: int) -> Report:
-        return run(f"file://{tmp_path}/mine/laws", profile="quick", seed=seed, laws=LAWS)
+    def look(subject: FileSubject, seed: int) -> Report:
+        return run(subject, profile="quick", seed=seed, laws=LAWS)
 
+    # Both look before either makes the folder: one that came later would leave it to the first.
+    subjects = [FileSubject(f"file://{tmp_path}/mine/laws") for _ in range(2)]
     with ThreadPoolExecutor(2) as threads:
-        reports = list(threads.map(look, (1, 2)))
+        reports = list(threads.map(look, subjects, (1, 2)))
     assert [report.score for report in reports] == ["1.0", "1.0"]
     assert list((tmp_path / "mine").iterdir()) == []
 
