@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 from types import ModuleType
-from typing import IO, TYPE_CHECKING, Any, Self, cast
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from .broken import NotChecked
 
@@ -121,13 +121,16 @@ def make_subject(described: dict[str, Any]) -> Subject:
     """Make the subject that `describe_subject` described."""
     from .subject import FactorySubject, Subject
 
-    found = load_subject(*(described[key] for key in ("module", "file", "name", "template")))
+    folder = Path(described["folder"])
+    found = load_subject(*(described[key] for key in ("module", "file", "name", "template")), folder=folder)
     subject: Subject = found if isinstance(found, Subject) else FactorySubject(found)
-    subject._folder = Path(described["folder"])
+    subject._folder = folder
     return subject
 
 
-def load_subject(module: str, file: str | None, name: str, template: str | None = None) -> Any:
+def load_subject(
+    module: str, file: str | None, name: str, template: str | None = None, *, folder: Path | None = None
+) -> Any:
     """The subject, or the function that opens handles, that a printed program names.
 
     Args:
@@ -135,13 +138,17 @@ def load_subject(module: str, file: str | None, name: str, template: str | None 
         file: its file, in case it cannot be imported by name.
         name: the class or function in it.
         template: the URL, if the class takes one.
+        folder: the temporary folder of a run that goes on already.
     """
     from .subject import Subject
 
     found = find(module, file, name)
     if isinstance(found, type) and issubclass(found, Subject):
-        make = cast("Any", found)
-        return make() if template is None else make(template)
+        subject: Any = found.__new__(found)
+        if folder is not None:
+            subject._folder = folder  # its own __init__ may ask for it
+        subject.__init__(*([] if template is None else [template]))
+        return subject
     return found
 
 
