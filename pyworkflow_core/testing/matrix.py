@@ -155,7 +155,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(ram_races.ReadsFromReplicas, 17, "sizes of the logs that a reader saw", also=(14, 19, 52)),
     Fault(ram_races.StaysHalfDone, 18, "was cancelled, and ['e", also=(28,)),
     Fault(ram_races.KeepsTheLock, 18, "another commit is under way", also=(16,)),
-    Fault(tcp_clients.KeepsTheConnection, 18, "trailing characters", also=(16, 45)),
+    Fault(tcp_clients.KeepsTheConnection, 18, "missing required field", also=(16, 45)),
     Fault(ram_races.CachesLogs, 19, "on another handle", also=(14, 56, 57)),
     Fault(
         lines_reading.ReadsOnlyItsOwn,

@@ -79,7 +79,20 @@ class KeepsTheConnection(TcpStore):
                 raise self._lost(error) from error
 
     async def _connection(self) -> socket.socket:
-        return self._socket if self._socket is not None else await super()._connection()
+        if self._socket is None:
+            self._come = bytearray()
+            return await super()._connection()
+        return self._socket
+
+    async def _receive(self, connection: socket.socket) -> bytes:
+        # Line by line, so that two answers which come together are two answers all the same.
+        while b"\n" not in self._come:
+            more = await asyncio.get_running_loop().sock_recv(connection, 2**16)
+            if not more:
+                raise ConnectionResetError("the server closed the connection")
+            self._come += more
+        line, _, self._come = self._come.partition(b"\n")
+        return bytes(line) + b"\n"
 
 
 class GivesUpForGood(TcpStore):
