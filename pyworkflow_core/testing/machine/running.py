@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,15 +93,31 @@ def run_programs(
     return count, [broken[law] for law in sorted(broken)]
 
 
+_homes: list[Path | None] = []
+"""Where Hypothesis wrote before any run here, and the folders of the runs that are under way."""
+_homes_lock = threading.Lock()
+
+
 @contextmanager
 def _home(folder: Path) -> Iterator[None]:
-    """Let Hypothesis write what it keeps to `folder`, and not to the current one."""
-    before = getattr(configuration, "__hypothesis_home_directory", None)
-    configuration.set_hypothesis_home_dir(folder)
+    """Let Hypothesis write what it keeps to `folder`, and not to the current one.
+
+    It has one place a process. While runs in other threads go on, that is the folder of one of
+    them, and it is what it was before when the last one has ended.
+    """
+    with _homes_lock:
+        if not _homes:
+            _homes.append(getattr(configuration, "__hypothesis_home_directory", None))
+        _homes.append(folder)
+        configuration.set_hypothesis_home_dir(folder)
     try:
         yield
     finally:
-        configuration.set_hypothesis_home_dir(before)
+        with _homes_lock:
+            _homes.remove(folder)
+            configuration.set_hypothesis_home_dir(_homes[-1])
+            if len(_homes) == 1:
+                _homes.clear()
 
 
 def _explore(machine: Callable[[], Programs], how: Profile, seed: int) -> None:

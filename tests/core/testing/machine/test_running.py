@@ -12,10 +12,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import configuration
 
 from pyworkflow_core.storage import Capabilities, Claim, StorageBackend
 from pyworkflow_core.testing import PROFILES, Clock, LawBroken, Subject, UrlSubject, teeth
 from pyworkflow_core.testing.machine import run_programs
+from pyworkflow_core.testing.machine.running import _home
 from pyworkflow_core.testing.runner import look_at
 from pyworkflow_memory.backend import InMemoryStorageBackend
 
@@ -166,3 +168,25 @@ def test_an_answer_of_no_known_shape_is_a_broken_law_and_no_crash() -> None:
     (broken,) = look(UnreadableSubject())
     assert broken.law == 53
     assert "an answer of claim that cannot be read: TypeError" in broken.said
+
+
+def test_hypothesis_writes_where_it_did_before_once_the_last_of_overlapping_runs_has_ended(
+    tmp_path: Path,
+) -> None:
+    def place() -> Path:
+        return configuration.storage_directory().path
+
+    before = place()
+    one, other = _home(tmp_path / "one"), _home(tmp_path / "other")
+    one.__enter__()
+    assert place() == tmp_path / "one"
+    other.__enter__()
+    assert place() == tmp_path / "other"
+    other.__exit__(None, None, None)
+    assert place() == tmp_path / "one"
+    other = _home(tmp_path / "other")
+    other.__enter__()
+    one.__exit__(None, None, None)
+    assert place() == tmp_path / "other"
+    other.__exit__(None, None, None)
+    assert place() == before
