@@ -12,7 +12,6 @@ import random
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -110,13 +109,15 @@ def test_runs_of_every_feature_end_well_while_their_workers_are_killed(
                 for worker in workers:
                     worker.kill()
                     worker.wait()
-            wrong: Counter[str] = Counter()
+            wrong = []
             for program, run_id in begun:
                 record = await end_of_chain(engine, run_id)
                 assert record is not None
-                if await outcome_of(storage, engine, record, family=False) != expected[program.name]:
-                    wrong[program.name] += 1
-            assert not wrong
+                outcome = await outcome_of(storage, engine, record, family=False)
+                if outcome != expected[program.name]:
+                    log = [str(event.type) for event in await storage.read(record.run_id)]
+                    wrong.append((program.name, record.run_id, outcome, expected[program.name], log))
+            assert wrong == []
 
     with namespaces_of(kind, request, tmp_path).fresh() as url:
         asyncio.run(main(url))

@@ -80,18 +80,18 @@ class KeepsTheConnection(TcpStore):
 
     async def _connection(self) -> socket.socket:
         if self._socket is None:
-            self._come = bytearray()
+            self._unread = bytearray()
             return await super()._connection()
         return self._socket
 
     async def _receive(self, connection: socket.socket) -> bytes:
         # Line by line, so that two answers which come together are two answers all the same.
-        while b"\n" not in self._come:
+        while b"\n" not in self._unread:
             more = await asyncio.get_running_loop().sock_recv(connection, 2**16)
             if not more:
                 raise ConnectionResetError("the server closed the connection")
-            self._come += more
-        line, _, self._come = self._come.partition(b"\n")
+            self._unread += more
+        line, _, self._unread = self._unread.partition(b"\n")
         return bytes(line) + b"\n"
 
 
