@@ -167,6 +167,11 @@ class Drive(DrivenRun):
         self.stopping = reason
         self._workshop.wake_up()
 
+    @property
+    def held_until(self) -> int:
+        """When the lease ends, in microseconds, unless it is extended."""
+        return self.log.claim.until
+
     async def keep_alive(self) -> None:
         """Extend the lease when a third of it has gone, and look for foreign events."""
         held = await self.log.extend()

@@ -12,7 +12,7 @@ import os
 import random
 import socket
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("pyworkflow")
 
 SECOND = 1_000_000
+_WATCHED_AT_ONCE = 4
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -172,14 +173,26 @@ class Engine:
         self._schedule_tick()
 
     async def _watch(self) -> None:
-        """Extend leases past a third of their time, and look for foreign events."""
-        for drive in list(self.live.values()):
+        """Extend leases past a third of their time, and look for foreign events.
+
+        Those that end first come first, and several are under way at once: a process with thousands
+        of runs on a slow storage must not lose one lease while it asks about the others.
+        """
+        drives = iter(sorted(self.live.values(), key=lambda drive: drive.held_until))
+        await asyncio.gather(*(self._watch_each(drives) for _ in range(_WATCHED_AT_ONCE)))
+
+    async def _watch_each(self, drives: Iterator[Drive]) -> None:
+        for drive in drives:
+            if self.live.get(drive.run_id) is not drive:
+                continue  # it has ended meanwhile
             try:
                 await drive.keep_alive()
             except StorageUnavailable as away:
                 self.note_outage(away)
             except StorageError as error:
                 log.warning("run %s: its lease could not be extended: %s", drive.run_id, error)
+            except Exception:  # the others must not lose theirs
+                log.exception("run %s: its lease could not be extended", drive.run_id)
 
 
 _engines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, Engine]] = (
