@@ -88,6 +88,7 @@ class StreamStepDefinition:
         on_signal: OnSignal | None,
         name: str | None,
         on_failure: OnFailure,
+        max_recovery_attempts: int,
         options: dict[str, Any],
     ) -> None:
         _check(func, "stream_step")
@@ -128,7 +129,9 @@ class StreamStepDefinition:
         self.step: StepDefinition[Any, dict[str, Any]] = StepDefinition(run_step, name=self.name, **options)
         self.step._reach = reach_of_function(func)
         self.workflow: WorkflowDefinition[Any, Any] = WorkflowDefinition(
-            subscriber, name=subscriber_name(self.stream, self.name)
+            subscriber,
+            name=subscriber_name(self.stream, self.name),
+            max_recovery_attempts=max_recovery_attempts,
         )
 
     def __call__(self) -> NoReturn:
@@ -190,6 +193,7 @@ def stream_step(
     retry_delay: RetryDelay = "exponential",
     timeout: Duration | None = None,
     on_failure: OnFailure = "fail",
+    max_recovery_attempts: int = 3,
 ) -> Callable[[Callable[[], Awaitable[Any]]], StreamStepDefinition]:
     """Make an ``async def`` function a step that runs for each signal it subscribes to.
 
@@ -210,6 +214,9 @@ def stream_step(
         on_failure: what happens when a signal has failed for good. ``fail``: the step has
             failed, the others go on; ``skip``: it goes on with the next signal; ``terminate``:
             it has failed, and the stream ends.
+        max_recovery_attempts: how often it is taken up after its process died without a signal done
+            since; then the step has failed, whatever `on_failure` says. It counts where the process that
+            drives the stream defines the step, too; otherwise it is 3.
 
     Raises:
         ConfigurationError: an argument is wrong, or the name belongs to another step.
@@ -218,7 +225,9 @@ def stream_step(
 
     def decorate(func: Callable[[], Awaitable[Any]]) -> StreamStepDefinition:
         of = stream.name if isinstance(stream, StreamDefinition) else stream
-        made = StreamStepDefinition(func, of, signals, on_signal, name, on_failure, options)
+        made = StreamStepDefinition(
+            func, of, signals, on_signal, name, on_failure, max_recovery_attempts, options
+        )
         steps = _steps.setdefault(made.stream, {})
         old = steps.get(made.name)
         if old is not None and not _same_function(old.func, func):

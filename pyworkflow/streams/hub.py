@@ -24,7 +24,7 @@ from pyworkflow_core.replay import ChildEnd, Machine, current_machine, note, wai
 from ..children import ChildWorkflowHandle, start_child_workflow
 from ..definitions import WorkflowDefinition, workflow
 from ..engine.continuing import can_hand_on, continue_as_new
-from .definitions import subscriber_name
+from .definitions import steps_of, subscriber_name
 from .naming import NEVER_GIVEN_UP, STREAM
 from .signal import ENDED, JOIN, LAST, RESERVED, TERMINATE, WATCH, Wire, pack, unpack
 
@@ -89,9 +89,9 @@ class Hub:
         """Start the steps that have not been started, and wait for the ends of all."""
         for name in self._steps:
             if name not in self._handles:
-                stub = _stub(subscriber_name(self._of[0], name))
+                consumer = _consumer(self._of[0], name)
                 self._handles[name] = await start_child_workflow(
-                    stub, self._of[1], {}, wait_for_completion=False
+                    consumer, self._of[1], {}, wait_for_completion=False
                 )
                 self._events += 2
         watched = set(self._tasks.values()) | set(self._ends)
@@ -200,13 +200,16 @@ async def stream_hub(stream: str, stream_run_id: str | None, state: dict[str, An
     return await Hub(machine, stream, stream_run_id, state).run()
 
 
-def _stub(name: str) -> WorkflowDefinition[Any, Any]:
-    """Stands for the workflow of a stream step, which this process need not define."""
+def _consumer(stream: str, step: str) -> WorkflowDefinition[Any, Any]:
+    """The workflow of a stream step; what stands for it where this process does not define the step."""
+    known = steps_of(stream).get(step)
+    if known is not None:
+        return known.workflow
 
     async def subscriber(stream_run_id: str | None, state: dict[str, Any]) -> dict[str, Any]:
         raise NotImplementedError
 
-    return WorkflowDefinition(subscriber, name=name)
+    return WorkflowDefinition(subscriber, name=subscriber_name(stream, step))
 
 
 def _end_of(machine: Machine, how: ChildEnd) -> dict[str, Any]:
