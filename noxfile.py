@@ -24,7 +24,9 @@ ROOT = Path(__file__).parent
 PROJECT: dict[str, Any] = nox.project.load_toml(ROOT / "pyproject.toml")
 OTHER_PYTHONS = ("3.12", "3.13")
 # Some tests take a hundred times as long as others: a worker that has nothing left takes from another.
-IN_PARALLEL = ["-n", "auto", "--dist", "worksteal"]
+# Many wait for a server, a process or a lease: one worker more than there are cores.
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+IN_PARALLEL = ["-n", str(CORES + 1), "--dist", "worksteal"]
 PROPERTY_TESTS = ["tests/engine/test_random_programs.py", "tests/core", "--ignore=tests/core/testing"]
 # The server that it needs, if any, and the URL: {folder} is a temporary one, {url} the server's.
 CONFORMANCE = {

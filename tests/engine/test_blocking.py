@@ -239,7 +239,8 @@ else:
     first = get_workflow_run_blocking(start_blocking(flow, True, storage=url), url).result
     child = os.fork()
     second = get_workflow_run_blocking(start_blocking(flow, True, storage=url), url).result
-    print(first == os.getpid() if child else False, second == os.getpid(), flush=True)
+    found = first == os.getpid() if child else False, second == os.getpid()
+    print("%s %s\\n" % found, end="", flush=True)  # in one piece: both write to the same pipe
     if child:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
