@@ -121,6 +121,8 @@ def debts_of(engine: Engine, run_id: str, history: Iterable[tuple[int, Any]]) ->
                 debts.append(Stop(payload.run_id, payload.reason))
             case ChildWorkflowCompleted() | ChildWorkflowFailed() | ChildWorkflowCancelled():
                 children.pop(payload.run_id, None)
+                # It was begun, whatever was noted of that; by now it may have been deleted.
+                debts = [d for d in debts if not (isinstance(d, Start) and d.run_id == payload.run_id)]
             case SignalSent():
                 signal = SignalReceived(payload.signal, payload.signal_id, payload.payload, run_id)
                 debts.append(Deliver(payload.run_id, signal))

@@ -19,6 +19,7 @@ from ..definitions import StepDefinition
 from ..durations import Duration, to_duration
 from ..engine.attempt import current_attempt
 from ..engine.engine import engine_for
+from ..engine.signals import has_heard
 from ..errors import StreamNotFoundError
 from .definitions import StreamDefinition, name_of, schema_for, steps_of
 from .naming import tell_stream
@@ -54,7 +55,7 @@ async def emit(
             `run_stream_workflow` begins, the same run, otherwise the stream's one unnamed run.
         delay: the stream hears it so much later.
         at: the stream hears it then.
-        signal_id: the same id again is not heard again.
+        signal_id: the same id again is not heard again, and is no mistake if that run has ended since.
         metadata: labels, which travel along.
         storage: where the stream's log is; the one at hand, or the configured one, unless given.
 
@@ -62,7 +63,7 @@ async def emit(
         The signal, as it was told.
 
     Raises:
-        StreamNotFoundError: there is no such stream, or that run of it has ended.
+        StreamNotFoundError: there is no such stream, or that run of it has ended without hearing this.
         ValueError: the payload does not fit what a step of the stream expects.
         UnserializableValueError: the payload cannot be recorded.
         LimitExceeded: the payload is too large for the storage's events.
@@ -120,7 +121,7 @@ async def terminate(
         storage: as for `emit`.
 
     Raises:
-        StreamNotFoundError: there is no such run, or it has ended.
+        StreamNotFoundError: there is no such run, or it has ended otherwise than by this.
     """
     handling = current_handling.get()
     if stream_id is None:
@@ -167,7 +168,8 @@ async def _emit(
     told = SignalReceived(kind, signal_id, pack(wire), by)
     here = attempt if attempt is not None and attempt.engine is engine else None
     ended = await tell_stream(engine, here, stream, stream_run_id, [told])
-    if ended is not None:
+    # It may have been heard all the same: by an earlier attempt, or before a part of what was told with it.
+    if ended is not None and not await has_heard(engine, ended, signal_id):
         which = "" if stream_run_id is None else f" {stream_run_id!r}"
         raise StreamNotFoundError(
             f"the run{which} of stream {stream!r} cannot be told {kind!r}: it is {ended.status} "

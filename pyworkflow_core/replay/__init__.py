@@ -9,6 +9,7 @@ from .calls import Call, SleepCall, StepCall
 from .children import Child, ChildCall, ChildEnd, ReleaseCall, wait_for_end
 from .hooks import HookCall, public_token
 from .in_steps import StepHook, StepNotes, notes_of, step_text
+from .inbox import Inbox, known_as
 from .loop import WorkflowLoop, current_machine
 from .machine import Machine
 from .notes import NoteCall, note
@@ -23,6 +24,7 @@ __all__ = [
     "ChildCall",
     "ChildEnd",
     "HookCall",
+    "Inbox",
     "Machine",
     "NoLongerCounts",
     "NoteCall",
@@ -38,6 +40,7 @@ __all__ = [
     "current_machine",
     "in_force",
     "incarnation_of",
+    "known_as",
     "note",
     "notes_of",
     "public_token",

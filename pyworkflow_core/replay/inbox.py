@@ -44,7 +44,7 @@ class Inbox:
     def put(self, signal: SignalReceived) -> bool:
         """Take a signal in; False if it was there before."""
         self.heard += 1
-        name = _digest(signal.signal_id)
+        name = known_as(signal.signal_id)
         if name in self._known:
             return False
         self._known[name] = None
@@ -88,7 +88,8 @@ class Inbox:
                 return
 
 
-def _digest(signal_id: str) -> str:
+def known_as(signal_id: str) -> str:
+    """What a run remembers of a signal's id."""
     return hashlib.blake2b(signal_id.encode(), digest_size=8).hexdigest()
 
 

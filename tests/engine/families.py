@@ -19,9 +19,8 @@ from pyworkflow_core.storage import StorageBackend
 
 async def take_up_due(engine: Engine, queues: list[str] | None = None) -> int:
     """Claim what is due and drive it, one run after the other; how many there were."""
-    claims = await engine.storage.claim(
-        owner="test", now=engine.clock.now(), lease=LEASE, limit=10, queues=queues
-    )
+    now, lease = engine.clock.now(), engine.settings.lease
+    claims = await engine.storage.claim(owner="test", now=now, lease=lease, limit=10, queues=queues)
     for claim in claims:
         with contextlib.suppress(RunLost):
             await (await drive_for(engine, claim)).run()

@@ -19,6 +19,7 @@ from pyworkflow_core.storage import StorageBackend
 
 BEGINNING = 1_700_000_000_000_000
 MINUTE = 60_000_000
+LONG_LEASE = 10 * MINUTE
 
 
 async def run_program(
@@ -28,6 +29,7 @@ async def run_program(
     lives: int = 0,
     rounds: int = 400,
     durability: Durability | None = None,
+    lease: int = LEASE,
 ) -> tuple[str, Any]:
     """Start the program, or take it up, and go on until it has ended and nobody owes anything.
 
@@ -37,12 +39,14 @@ async def run_program(
         lives: how many processes had a hand in it before this one; each begins a minute later.
         rounds: how often to look for something to do.
         durability: of every workflow; None for what they say.
+        lease: how long a run is held. With more than a minute, what a process had that died is taken
+            up only when everything else has gone on as far as it can.
 
     Returns:
         How it ended: its status, and its result or its error.
     """
     clock = VirtualClock(BEGINNING + lives * MINUTE)
-    engine = make_engine(storage, clock, lives, Settings(durability=durability))
+    engine = make_engine(storage, clock, lives, Settings(durability=durability, lease=lease))
     run_id = derive_run_id("key", program.name)
     await start(program.workflow, *program.args, storage=storage, idempotency_key=program.name, queue="q")
     for _ in range(rounds):
@@ -62,7 +66,8 @@ async def run_program(
         wakes = [r.wake_at for r in records if r.wake_at is not None]
         assert wakes, f"{program.name} waits for nothing that could come"
         # Either one is due later, or somebody who died holds its lease.
-        clock.move_to(min(wakes) if min(wakes) > clock.now() else clock.now() + LEASE)
+        now = clock.now()
+        clock.move_to(min([*(wake for wake in wakes if wake > now), now + LEASE]))
     raise AssertionError(f"{program.name} has not ended after {rounds} rounds")
 
 

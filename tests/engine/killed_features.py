@@ -23,7 +23,8 @@ from pyworkflow_core.storage import Answer, Append, StorageBackend
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from feature_programs import all_programs
-from feature_runs import run_program
+from feature_runs import LONG_LEASE, run_program
+from simulated_runs import LEASE
 from storage_wrappers import Wrapper
 
 
@@ -63,15 +64,17 @@ def in_a_fork(work: Any) -> int:
 def main(url: str, name: str, at: int, made: bool, durability: Durability) -> bool:
     """Whether the program ends as it should."""
     program = PROGRAMS[name]
+    # In every second case all else goes on before somebody takes up what the dead process had.
+    how: Any = {"durability": durability, "lease": LONG_LEASE if made else LEASE}
 
     async def first_life() -> None:
         async with open_storage(url) as storage:
-            await run_program(Suicidal(storage, at, made=made), program, durability=durability)
+            await run_program(Suicidal(storage, at, made=made), program, **how)
 
     async def second_life() -> None:
         expected = program.outcome or await run_program(InMemoryStorageBackend(), program)
         async with open_storage(url) as storage:
-            outcome = await run_program(storage, program, lives=1, durability=durability)
+            outcome = await run_program(storage, program, lives=1, **how)
             assert outcome == expected, f"{outcome} instead of {expected}"
 
     # Where a storage answers otherwise than memory does, the commit may never come.

@@ -33,6 +33,7 @@ from pyworkflow_core.payloads import (
     WorkflowCompleted,
     WorkflowContinuedAsNew,
     WorkflowFailed,
+    WorkflowInterrupted,
 )
 from pyworkflow_core.record import RunRecord, evolve
 from pyworkflow_core.replay import Machine
@@ -127,13 +128,13 @@ def places_completed(history: list[Envelope[Any]]) -> list[str]:
 def check_log(events: list[Event], record: RunRecord) -> None:
     """What holds of every log: dense numbers, one record, one completion a step, one end."""
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
-    assert evolve(None, events, incarnation=record.incarnation) == record
+    assert evolve(None, events, incarnation=record.incarnation) == record, "the record is not that of the log"
     history = envelopes_of(events)
     completed = [(e.data.step, e.data.ordinal) for e in history if isinstance(e.data, StepCompleted)]
     assert len(set(completed)) == len(completed), "a completion was recorded twice"
-    ends = (WorkflowCompleted, WorkflowFailed, WorkflowCancelled, WorkflowContinuedAsNew)
+    ends = (WorkflowCompleted, WorkflowFailed, WorkflowCancelled, WorkflowContinuedAsNew, WorkflowInterrupted)
     ended = [e for e in history if isinstance(e.data, ends)]
-    assert len(ended) == record.status.is_terminal
+    assert len(ended) == record.status.is_terminal, f"{record.status}, and ended {len(ended)} times"
 
 
 def machine_of(run_id: str, definition: WorkflowDefinition[Any, Any], incarnation: str = "") -> Machine:

@@ -6,20 +6,29 @@ import asyncio
 import contextlib
 import pathlib
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from pyworkflow import InMemoryStorageBackend, start
+from pyworkflow import (
+    InMemoryStorageBackend,
+    delete_workflow_run,
+    resume,
+    start,
+    start_child_workflow,
+    step,
+    workflow,
+)
 from pyworkflow.definitions import WorkflowDefinition
 from pyworkflow.engine.clock import VirtualClock
 from pyworkflow.engine.engine import Engine
-from pyworkflow_core.storage import StorageBackend
+from pyworkflow_core.storage import Answer, Append, StorageBackend
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from families import outcomes, work_off
+from families import outcomes, take_up_due, work_off
 from family_programs import PROGRAMS
-from simulated_runs import make_engine
+from simulated_runs import LEASE, make_engine
 from storage_wrappers import NOISE, DisturbedStorage, Killed, KillingStorage, Wrapper, append_from_outside
 
 sys.path.pop(0)
@@ -101,5 +110,62 @@ def test_a_family_whose_appends_meet_conflicts_ends_as_if_nothing_had_happened(p
             await begin(disturbed, program, here=False)
             await work_off(engine, clock)
             assert await outcomes(storage) == expected
+
+    asyncio.run(main())
+
+
+class DiesAsTheChildBegins(KillingStorage):
+    """Its process is gone once the child is there, and before anything says so."""
+
+    child = ""
+
+    def __init__(self, inner: StorageBackend) -> None:
+        super().__init__(inner, -1, acknowledged=True)
+
+    async def after(self, appends: Sequence[Append], answers: list[Answer]) -> None:
+        for append in appends:
+            if append.record.workflow == "family.counted" and not append.expected:
+                self.child, self.dead = append.run_id, True
+                raise Killed
+
+
+counts: list[int] = []
+
+
+@step(name="family.count")
+async def count() -> int:
+    counts.append(1)
+    return len(counts)
+
+
+@workflow(name="family.counted")
+async def counted() -> int:
+    return await count()
+
+
+@workflow(name="family.of_one_that_is_deleted")
+async def of_one_that_is_deleted() -> int:
+    return await start_child_workflow(counted, queue="children")
+
+
+def test_a_child_that_has_ended_and_was_deleted_is_not_begun_again_by_a_parent_that_had_died() -> None:
+    async def main() -> None:
+        counts.clear()
+        clock, storage = VirtualClock(), InMemoryStorageBackend()
+        dying = DiesAsTheChildBegins(storage)
+        engine = make_engine(dying, clock, 3)
+        run_id = await start(of_one_that_is_deleted, storage=dying, queue="q")
+        with contextlib.suppress(Killed):
+            await take_up_due(engine)
+        engine = make_engine(storage, clock, 4)
+        while await take_up_due(engine, ["children"]):
+            pass
+        assert await delete_workflow_run(dying.child, storage=storage)
+        clock.advance(2 * LEASE)
+        while await take_up_due(engine):
+            pass
+        assert await resume(run_id, storage=storage) == 1
+        assert counts == [1]
+        assert await storage.get(dying.child) is None
 
     asyncio.run(main())

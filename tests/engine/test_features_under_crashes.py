@@ -26,7 +26,8 @@ HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE))
 from any_storage import PERSISTENT, namespaces_of  # noqa: E402
 from feature_programs import Program, all_programs, basic  # noqa: E402
-from feature_runs import run_program  # noqa: E402
+from feature_runs import LONG_LEASE, run_program  # noqa: E402
+from simulated_runs import LEASE  # noqa: E402
 from storage_wrappers import Killed, KillingStorage, Wrapper  # noqa: E402
 
 sys.path.pop(0)
@@ -65,10 +66,13 @@ def test_a_program_that_is_stopped_at_any_append_ends_as_if_nothing_had_happened
         for n in range(1, await count_commits(program, durability) + 1):
             for acknowledged in (False, True):
                 storage = InMemoryStorageBackend()
+                # What one commit has made is what the next one has not: so each state is taken up
+                # at once, and also when all else has gone on.
+                how: Any = {"durability": durability, "lease": LONG_LEASE if acknowledged else LEASE}
                 with contextlib.suppress(Killed):
                     killing = KillingStorage(storage, n, acknowledged=acknowledged)
-                    await run_program(killing, program, durability=durability)
-                outcome = await run_program(storage, program, lives=1, durability=durability)
+                    await run_program(killing, program, **how)
+                outcome = await run_program(storage, program, lives=1, **how)
                 assert outcome == expected, (n, acknowledged)
 
     asyncio.run(main())

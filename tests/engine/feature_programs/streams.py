@@ -29,6 +29,8 @@ from pyworkflow_core.payloads import SignalReceived
 from pyworkflow_core.replay import current_machine
 from pyworkflow_core.storage import StorageBackend
 
+CRASHES = 1000
+
 
 def own_run() -> str:
     """The run's id, which names its run of a stream, so that many programs do not share one."""
@@ -44,7 +46,7 @@ async def letters() -> None:
     await emit("programs.letters", "letter", "late", delay="1m")
 
 
-@stream_step("programs.letters", ["letter", "number"])
+@stream_step("programs.letters", ["letter", "number"], max_recovery_attempts=CRASHES)
 async def collects() -> None:
     signal = await get_current_signal()
     if signal is None:
@@ -58,7 +60,12 @@ async def collects() -> None:
         await terminate()
 
 
-@stream_step("programs.letters", ["letter", "done"], on_signal=lambda signal: signal.payload != "b")
+@stream_step(
+    "programs.letters",
+    ["letter", "done"],
+    on_signal=lambda signal: signal.payload != "b",
+    max_recovery_attempts=CRASHES,
+)
 async def counts() -> None:
     signal = await get_current_signal()
     if signal is None:
@@ -75,7 +82,7 @@ async def prepared(name: str) -> str:
     return f"prepared {name}"
 
 
-@workflow(name="programs.streaming")
+@workflow(name="programs.streaming", max_recovery_attempts=CRASHES)
 async def streaming(name: str) -> dict[str, Any]:
     async def init() -> None:
         await emit("programs.letters", "letter", await prepared(name))
@@ -89,7 +96,9 @@ async def orders() -> None:
     """Nothing: what is ordered comes from outside."""
 
 
-@stream_step("programs.orders", {"order": int}, max_retries=0, on_failure="skip")
+@stream_step(
+    "programs.orders", {"order": int}, max_retries=0, on_failure="skip", max_recovery_attempts=CRASHES
+)
 async def takes_orders() -> None:
     signal = await get_current_signal()
     if signal is not None:
@@ -100,13 +109,15 @@ async def takes_orders() -> None:
         await set_result(total)
 
 
-@stream_step("programs.orders", ["close"], max_retries=0, on_failure="terminate")
+@stream_step(
+    "programs.orders", ["close"], max_retries=0, on_failure="terminate", max_recovery_attempts=CRASHES
+)
 async def closes_the_shop() -> None:
     if await get_current_signal() is not None:
         raise ValueError("closed")
 
 
-@workflow(name="programs.shop")
+@workflow(name="programs.shop", max_recovery_attempts=CRASHES)
 async def shop() -> Any:
     try:
         await run_stream_workflow(orders, stream_run_id=own_run())
