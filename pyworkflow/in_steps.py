@@ -15,7 +15,7 @@ from msgspec import Struct
 from pyworkflow_core.codec import EMPTY_REACH, reach_of_type
 from pyworkflow_core.ids import derive_run_id, validate_id
 from pyworkflow_core.payloads import HookReceived
-from pyworkflow_core.replay import current_machine, public_token, step_text
+from pyworkflow_core.replay import current_machine, incarnation_of, public_token, step_text
 
 from .durations import Duration, to_duration
 from .engine.attempt import Attempt, current_attempt
@@ -72,7 +72,9 @@ def step_info() -> StepInfo:
         name=call.name,
         ordinal=call.ordinal,
         attempt=notebook.attempt,
-        idempotency_key=derive_run_id(machine.run_id, machine.incarnation, step_id, prefix="step_"),
+        idempotency_key=derive_run_id(
+            machine.run_id, incarnation_of(machine, call.order), step_id, prefix="step_"
+        ),
         heartbeat_details=notebook.decode(notebook.details),
     )
 

@@ -159,8 +159,11 @@ class Attempt:
     def derive_id(self) -> str:
         """The id of the next signal that the step sends; a further attempt gets the same ones again."""
         self._signals += 1
-        machine, step = self.call.machine, f"{self.call.name}#{self.call.ordinal}"
-        return derive_run_id("signal", machine.run_id, machine.incarnation, "step", step, str(self._signals))
+        call = self.call
+        machine, step = call.machine, f"{call.name}#{call.ordinal}"
+        # Of the call: an attempt after the run was reopened is a further one, too.
+        life = incarnation_of(machine, call.order)
+        return derive_run_id("signal", machine.run_id, life, "step", step, str(self._signals))
 
     def _check(self) -> None:
         name = self.call.name

@@ -1,4 +1,8 @@
-"""What is done to schedules: each is a signal that the schedule's run takes when it is driven next."""
+"""What is done to schedules: each is a signal that the schedule's run takes when it is driven next.
+
+In a step, each has an id that follows from the step: a further attempt, which makes the same
+requests in the same order, asks for nothing twice.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,19 @@ from datetime import datetime
 from itertools import islice
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pyworkflow_core.errors import ConfigurationError
 from pyworkflow_core.events import to_micros
+from pyworkflow_core.payloads import ScheduleChanged
 from pyworkflow_core.record import RunRecord
 from pyworkflow_core.storage import StorageBackend
 
 from ..config import get_storage
+from ..engine.attempt import current_attempt
 from ..engine.engine import Engine, engine_for
-from ..engine.signals import tell
+from ..engine.signals import has_heard, tell
 from ..errors import WorkflowNotFoundError
 from .creating import overlap_of, refuse_in_workflow
 from .plan import BACKFILL, DELETE, PAUSE, RESUME, TRIGGER, UPDATE, Ask, Plan, facts_of, run_id_of
@@ -41,9 +49,9 @@ async def update_schedule(
     """
     times = None if spec is None else times_of(spec)
     overlap = None if overlap_policy is None else overlap_of(overlap_policy)
-    engine, record, plan = await _found(schedule_id, storage)
-    asked = Ask(engine.clock.now(), times=times, overlap=overlap, facts=facts_of(plan.workflow))
-    return await _change(engine, record, schedule_id, UPDATE, asked)
+    to = await _found(schedule_id, UPDATE, storage)
+    asked = Ask(to.engine.clock.now(), times=times, overlap=overlap, facts=facts_of(to.plan.workflow))
+    return await _change(to, asked)
 
 
 async def pause_schedule(schedule_id: str, *, storage: StorageBackend | str | None = None) -> Schedule:
@@ -52,8 +60,8 @@ async def pause_schedule(schedule_id: str, *, storage: StorageBackend | str | No
     Raises:
         ScheduleNotFoundError: there is no such schedule.
     """
-    engine, record, _ = await _found(schedule_id, storage)
-    return await _change(engine, record, schedule_id, PAUSE, Ask(engine.clock.now()))
+    to = await _found(schedule_id, PAUSE, storage)
+    return await _change(to, Ask(to.engine.clock.now()))
 
 
 async def resume_schedule(schedule_id: str, *, storage: StorageBackend | str | None = None) -> Schedule:
@@ -62,8 +70,8 @@ async def resume_schedule(schedule_id: str, *, storage: StorageBackend | str | N
     Raises:
         ScheduleNotFoundError: there is no such schedule.
     """
-    engine, record, _ = await _found(schedule_id, storage)
-    return await _change(engine, record, schedule_id, RESUME, Ask(engine.clock.now()))
+    to = await _found(schedule_id, RESUME, storage)
+    return await _change(to, Ask(to.engine.clock.now()))
 
 
 async def delete_schedule(schedule_id: str, *, storage: StorageBackend | str | None = None) -> None:
@@ -72,8 +80,8 @@ async def delete_schedule(schedule_id: str, *, storage: StorageBackend | str | N
     Raises:
         ScheduleNotFoundError: there is no such schedule.
     """
-    engine, record, _ = await _found(schedule_id, storage)
-    await _change(engine, record, schedule_id, DELETE, Ask(engine.clock.now()))
+    to = await _found(schedule_id, DELETE, storage)
+    await _tell(to, Ask(to.engine.clock.now()))
 
 
 async def trigger_schedule(schedule_id: str, *, storage: StorageBackend | str | None = None) -> str:
@@ -85,9 +93,9 @@ async def trigger_schedule(schedule_id: str, *, storage: StorageBackend | str | 
     Raises:
         ScheduleNotFoundError: there is no such schedule.
     """
-    engine, record, plan = await _found(schedule_id, storage)
-    signal_id = await _tell(engine, record, schedule_id, TRIGGER, Ask(engine.clock.now()))
-    return run_id_of(plan, TRIGGER, signal_id)
+    to = await _found(schedule_id, TRIGGER, storage)
+    await _tell(to, Ask(to.engine.clock.now()))
+    return run_id_of(to.plan, TRIGGER, to.signal_id)
 
 
 async def backfill_schedule(
@@ -114,8 +122,8 @@ async def backfill_schedule(
         ScheduleNotFoundError: there is no such schedule.
         ConfigurationError: the stretch holds too many due times, or is none.
     """
-    engine, record, plan = await _found(schedule_id, storage)
-    _, state = await plan_of(engine, record)
+    to = await _found(schedule_id, BACKFILL, storage)
+    plan, state = to.plan, to.state
     zone = zone_of(plan.times.timezone)
     if not isinstance(start, datetime) or not isinstance(end, datetime):
         raise ConfigurationError("backfill_schedule() takes two datetimes, start and end")
@@ -136,7 +144,8 @@ async def backfill_schedule(
     run_ids = []
     for n in range(0, len(found), _AT_ONCE):
         part = tuple(found[n : n + _AT_ONCE])
-        signal_id = await _tell(engine, record, schedule_id, BACKFILL, Ask(engine.clock.now(), part))
+        signal_id = f"{to.signal_id} {n}"
+        await _tell(replace(to, signal_id=signal_id), Ask(to.engine.clock.now(), part))
         run_ids += [run_id_of(plan, BACKFILL, signal_id, due) for due in part]
     return run_ids
 
@@ -149,28 +158,51 @@ def _anchor_before(anchor: int, plan: Plan, first: int) -> int:
     return anchor - -(-(anchor - first + 1) // interval) * interval
 
 
-async def _change(engine: Engine, record: RunRecord, schedule_id: str, signal: str, ask: Ask) -> Schedule:
-    await _tell(engine, record, schedule_id, signal, ask)
-    now = await find_schedule(engine, schedule_id)
-    if now is None:
-        raise not_found(engine, schedule_id)
-    return await schedule_of(engine, now)
+class _To(Struct, frozen=True):
+    """A schedule that something is asked of.
+
+    Attributes:
+        engine: whose storage it is in.
+        record: the run that it is now.
+        plan: what it does.
+        state: where it stands.
+        signal: what is asked.
+        signal_id: under which id.
+    """
+
+    engine: Engine
+    record: RunRecord
+    plan: Plan
+    state: ScheduleChanged
+    signal: str
+    signal_id: str
 
 
-async def _found(schedule_id: str, storage: StorageBackend | str | None) -> tuple[Engine, RunRecord, Plan]:
+async def _found(schedule_id: str, signal: str, storage: StorageBackend | str | None) -> _To:
     refuse_in_workflow("a function that changes schedules")
-    engine = engine_for(get_storage(storage))
+    engine, attempt = engine_for(get_storage(storage)), current_attempt.get()
+    own = attempt if attempt is not None and attempt.engine is engine else None
+    signal_id = engine.ids.event_id() if own is None else f"{own.derive_id()} {signal}"
     record = await find_schedule(engine, schedule_id)
     if record is None:
         raise not_found(engine, schedule_id)
     plan, state = await plan_of(engine, record)
-    if state.status == "deleted":
+    if state.status == "deleted" and (own is None or not await has_heard(engine, record, signal_id)):
         raise not_found(engine, schedule_id)
-    return engine, record, plan
+    return _To(engine, record, plan, state, signal, signal_id)
 
 
-async def _tell(engine: Engine, record: RunRecord, schedule_id: str, signal: str, ask: Ask) -> str:
+async def _change(to: _To, ask: Ask) -> Schedule:
+    await _tell(to, ask)
+    now = await find_schedule(to.engine, to.plan.schedule_id)
+    if now is None:
+        raise not_found(to.engine, to.plan.schedule_id)
+    return await schedule_of(to.engine, now)
+
+
+async def _tell(to: _To, ask: Ask) -> None:
+    asked = msgspec.to_builtins(ask)
     try:
-        return await tell(engine, record.run_id, signal, msgspec.to_builtins(ask))
+        await tell(to.engine, to.record.run_id, to.signal, asked, signal_id=to.signal_id)
     except WorkflowNotFoundError:
-        raise not_found(engine, schedule_id) from None
+        raise not_found(to.engine, to.plan.schedule_id) from None

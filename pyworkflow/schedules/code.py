@@ -89,8 +89,8 @@ class _Schedule:
     def __init__(self, machine: Machine, plan: Plan, state: ScheduleChanged) -> None:
         self.machine = machine
         self.plan = plan
-        self.state = state
-        self._noted = state
+        self.state = replace(state, heard=0)  # of this run
+        self._noted = self.state
         self._bell = asyncio.Event()
         self._signals: deque[SignalReceived] = deque()
         self._ends: deque[ChildEnd] = deque()
@@ -115,7 +115,7 @@ class _Schedule:
             self._bell.clear()
             await self._turn()
             turns += 1
-            if self.state != self._noted:
+            if replace(self.state, heard=self._noted.heard) != self._noted:
                 self._noted = self.state
                 ScheduleNote(self.machine, shown(self.state)).issue()
             if self.state.status == "deleted":
@@ -133,6 +133,7 @@ class _Schedule:
             self.state = ended(self.state, how.run_id, _STATUS[how.__class__], self.machine.now)
         while self._signals:
             await self._take(self._signals.popleft())
+            self.state = replace(self.state, heard=self.state.heard + 1)
         if self._is_due_at(self.machine.now):
             await self._fire(self.machine.now)
         while True:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -13,15 +13,17 @@ from msgspec.structs import replace
 
 from pyworkflow_core.codec import Opaque
 from pyworkflow_core.errors import CodecError, MissingDriverError, WorkflowError
-from pyworkflow_core.events import decode_body, from_micros
+from pyworkflow_core.events import from_micros
 from pyworkflow_core.ids import derive_run_id, validate_id
 from pyworkflow_core.payloads import ScheduleChanged, SignalReceived, WorkflowStarted
 from pyworkflow_core.record import RunRecord, RunStatus
+from pyworkflow_core.replay import Inbox
 from pyworkflow_core.storage import RunQuery, StorageBackend
 
 from ..config import get_storage
 from ..definitions import list_workflows
 from ..engine.engine import Engine, engine_for
+from ..engine.history import envelopes_of
 from ..engine.outside import end_of_chain
 from ..errors import ScheduleNotFoundError
 from .plan import ATTRIBUTE, RESUME, SCHEDULE, UPDATE, Plan, asked, shown, to_ask
@@ -30,7 +32,6 @@ from .times import first_look
 
 _LIVE = frozenset({RunStatus.PENDING, RunStatus.RUNNING, RunStatus.SUSPENDED})
 _CONTINUED = frozenset({RunStatus.CONTINUED_AS_NEW})
-_TAIL = 32
 
 
 class RecentRun(Struct, frozen=True, kw_only=True):
@@ -199,27 +200,25 @@ def attributes_of(schedule_id: str, generation: int) -> dict[str, str]:
 
 
 async def plan_of(engine: Engine, record: RunRecord) -> tuple[Plan, ScheduleChanged]:
-    """Plan and state of a schedule: what its run noted last, and what it was told since."""
-    (first,) = await engine.storage.read(record.run_id, limit=1)
-    started = decode_body(first.body).data
+    """Plan and state of a schedule: what its run noted last, and what it was told that it had not taken then.
+
+    A signal may stand in front of a note that does not know of it: whoever drives the schedule had
+    worked the note out before.
+    """
+    history = envelopes_of(await engine.storage.read(record.run_id, limit=record.head))
+    started = history[0].data
     assert isinstance(started, WorkflowStarted)
     plan, state = decode_arguments(engine, started)
-    told: list[SignalReceived] = []
+    state = replace(shown(state), heard=0)
+    inbox = Inbox()  # as the run has it: of what was said twice it takes the first
     if started.carried is not None:
-        told = [SignalReceived(s.signal, s.signal_id, s.payload, s.sender) for s in started.carried.signals]
-    before = record.head
-    heard: list[SignalReceived] = []
-    while before > 1:
-        after = max(1, before - _TAIL)
-        events = await engine.storage.read(record.run_id, after=after, limit=before - after)
-        for event in reversed(events):
-            payload = decode_body(event.body).data
-            if isinstance(payload, ScheduleChanged):
-                return _told(engine, plan, payload, heard)
-            if isinstance(payload, SignalReceived):
-                heard.insert(0, payload)
-        before = after
-    return _told(engine, plan, shown(state), [*told, *heard])
+        inbox.carry(started.carried.signals, started.carried.known)
+    for envelope in history:
+        if isinstance(envelope.data, ScheduleChanged):
+            state = envelope.data
+        elif isinstance(envelope.data, SignalReceived):
+            inbox.put(envelope.data)
+    return _told(engine, plan, state, inbox.untaken)
 
 
 def decode_arguments(engine: Engine, started: WorkflowStarted) -> tuple[Plan, ScheduleChanged]:
@@ -229,14 +228,18 @@ def decode_arguments(engine: Engine, started: WorkflowStarted) -> tuple[Plan, Sc
 
 
 def _told(
-    engine: Engine, plan: Plan, state: ScheduleChanged, heard: list[SignalReceived]
+    engine: Engine, plan: Plan, noted: ScheduleChanged, told: Iterable[SignalReceived]
 ) -> tuple[Plan, ScheduleChanged]:
-    """The state after requests that the schedule's run has not got to yet."""
-    for signal in heard:
+    """Plan and state after requests, of which the schedule's run had taken the first ones when it noted."""
+    state = noted
+    for number, signal in enumerate(told, 1):
         ask = to_ask(engine.codec.decode_lenient(signal.payload)) if len(signal.payload) else None
         if ask is None:
             continue
-        plan, state = asked(plan, state, signal.signal, ask)
+        plan, after = asked(plan, state, signal.signal, ask)
+        if number <= noted.heard:
+            continue  # no note holds the plan
+        state = after
         if signal.signal in {RESUME, UPDATE} and state.status == "active" and state.next_at is None:
             with contextlib.suppress(MissingDriverError, WorkflowError):
                 found = first_look(plan.times, plan.schedule_id, state.anchor, state.after)

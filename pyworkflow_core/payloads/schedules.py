@@ -46,6 +46,8 @@ class ScheduleChanged(Payload, frozen=True, gc=False, omit_defaults=True):
         skips: due times that were left out because a run was under way.
         missed: due times that passed while nobody drove the schedule.
         recent: the runs that were started last, newest first.
+        heard: how many signals the run had taken, each once, and those that it took over among them.
+            The others in its log are not in this state, whether they stand before it or behind it.
     """
 
     TYPE: ClassVar[EventType] = EventType.SCHEDULE_CHANGED
@@ -69,3 +71,4 @@ class ScheduleChanged(Payload, frozen=True, gc=False, omit_defaults=True):
     skips: int = 0
     missed: int = 0
     recent: tuple[ScheduledRun, ...] = ()
+    heard: int = 0

@@ -1,6 +1,6 @@
 """Workers that are killed at random while runs of every feature are under way: nothing is lost or doubled.
 
-``PYWORKFLOW_CHAOS=500`` starts so many runs, and kills a worker every second for a minute.
+``PYWORKFLOW_CHAOS=500`` starts so many runs, some each second, and kills a worker every second for a minute.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ sys.path.insert(0, str(HERE))
 from any_storage import namespaces_of  # noqa: E402
 from chaos_worker import SETTINGS, FastClock  # noqa: E402
 from feature_programs import Program, all_programs  # noqa: E402
-from feature_runs import outcome_of, run_program  # noqa: E402
+from feature_runs import all_records, outcome_of, run_program  # noqa: E402
+from simulated_runs import check_log  # noqa: E402
 
 sys.path.pop(0)
 
@@ -37,6 +38,8 @@ RUNS = int(os.environ.get("PYWORKFLOW_CHAOS", "0"))
 KILLS = 60 if RUNS else 4
 WORKERS = 4
 PROGRAMS = [program for program in all_programs().values() if program.in_numbers]
+COUNT = RUNS or len(PROGRAMS)
+AT_ONCE = -(-COUNT * 5 // (KILLS * 4))  # a second: so that all but the last kills meet runs at work
 
 
 def spawn(url: str, epoch: int) -> subprocess.Popen[bytes]:
@@ -48,9 +51,9 @@ async def expected_outcomes() -> dict[str, tuple[str, Any]]:
     return {p.name: p.outcome or await run_program(InMemoryStorageBackend(), p) for p in PROGRAMS}
 
 
-async def begin(storage: StorageBackend, count: int) -> list[tuple[Program, str]]:
+async def begin(storage: StorageBackend, numbers: range) -> list[tuple[Program, str]]:
     begun = []
-    for n in range(count):
+    for n in numbers:
         program = PROGRAMS[n % len(PROGRAMS)]
         key = f"{program.name} {n}"
         run_id = await start(
@@ -92,16 +95,18 @@ def test_runs_of_every_feature_end_well_while_their_workers_are_killed(
         async with open_storage(url) as storage:
             engine = Engine(storage, clock=FastClock(epoch), settings=SETTINGS)
             use_engine(engine)
-            begun = await begin(storage, RUNS or len(PROGRAMS))
+            begun: list[tuple[Program, str]] = []
             workers = [spawn(url, epoch) for _ in range(WORKERS)]
             try:
                 for _ in range(KILLS):
+                    begun += await begin(storage, range(len(begun), min(len(begun) + AT_ONCE, COUNT)))
                     await asyncio.sleep(1)
                     n = rng.randrange(WORKERS)
                     workers[n].kill()
                     workers[n].wait()
                     workers[n] = spawn(url, epoch)
                     await act(engine, begun)
+                assert len(begun) == COUNT
                 while await act(engine, begun):
                     assert all(worker.poll() is None for worker in workers), "a worker ended by itself"
                     await asyncio.sleep(0.5)
@@ -118,6 +123,8 @@ def test_runs_of_every_feature_end_well_while_their_workers_are_killed(
                     log = [str(event.type) for event in await storage.read(record.run_id)]
                     wrong.append((program.name, record.run_id, outcome, expected[program.name], log))
             assert wrong == []
+            for record in await all_records(storage):  # of children, streams and schedules, too
+                check_log(await storage.read(record.run_id), record)
 
     with namespaces_of(kind, request, tmp_path).fresh() as url:
         asyncio.run(main(url))

@@ -17,6 +17,8 @@ from pyworkflow import (
     WorkflowTimeoutError,
     cancel_workflow,
     configure,
+    emit,
+    get_current_signal,
     get_workflow_events,
     get_workflow_run,
     hook,
@@ -26,6 +28,10 @@ from pyworkflow import (
     retry_workflow,
     sleep,
     start,
+    step,
+    step_info,
+    stream_step,
+    terminate,
     workflow,
 )
 from pyworkflow.engine.clock import VirtualClock
@@ -310,6 +316,44 @@ def test_a_run_that_was_interrupted_has_all_its_recoveries_again() -> None:
             assert run.status == "interrupted"
             await retry_workflow(run_id, storage=storage)
         assert await resume(run_id, storage=storage) == "a"
+
+    run(test)
+
+
+def test_a_step_that_is_tried_again_after_a_retry_says_the_same_under_the_same_ids() -> None:
+    heard: list[str] = []
+    keys: list[str] = []
+
+    @stream_step("retrying.told", ["news", "end"])
+    async def hears() -> None:
+        signal = await get_current_signal()
+        if signal is not None:
+            heard.append(signal.signal_type)
+            if signal.signal_type == "end":
+                await terminate()
+
+    @step(name="retrying.tells", max_retries=0)
+    async def tells() -> str:
+        keys.append(step_info().idempotency_key)
+        for kind in ("news", "end"):
+            await emit("retrying.told", kind, stream_run_id="s")
+        if len(keys) == 1:
+            raise OSError("after it was said")
+        return "told"
+
+    @workflow(name="retrying.telling")
+    async def telling() -> str:
+        return await tells()
+
+    async def test(storage: StorageBackend, engine: Engine, clock: VirtualClock) -> None:
+        run_id = await start(telling, queue="default", storage=storage)
+        await work_off(engine, clock)
+        await retry_workflow(run_id, storage=storage)
+        await work_off(engine, clock)
+        assert await resume(run_id, storage=storage) == "told"
+        assert heard == ["news", "end"]
+        assert len(keys) == 2
+        assert len(set(keys)) == 1
 
     run(test)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pathlib
 import sys
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -24,12 +25,16 @@ from pyworkflow import (
     workflow,
 )
 from pyworkflow.engine.clock import VirtualClock
+from pyworkflow.schedules import code
+from pyworkflow.schedules.times import look
 from pyworkflow_core.events import from_micros, to_micros
-from pyworkflow_core.storage import RunQuery
+from pyworkflow_core.storage import Append, RunQuery
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+from families import take_up_due
 from schedules_at_work import DAY, MINUTE, SECOND, at, check_schedule_logs, due_of, quick, runs_of, work_until
 from simulated_runs import make_engine
+from storage_wrappers import Wrapper
 
 sys.path.pop(0)
 
@@ -150,6 +155,91 @@ def test_a_schedule_waits_where_the_cron_library_is_missing_and_goes_on_where_it
             assert paused.status == "paused"
         await work_until(engine, clock, clock.now() + MINUTE)
         assert await due_of(storage, "s") == [at("2026-01-01 01:00")]
+
+    asyncio.run(main())
+
+
+def test_a_schedule_that_was_paused_while_somebody_drives_it_is_paused_from_then_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[str] = []
+
+    async def main() -> None:
+        clock, storage = VirtualClock(at("2026-01-01 00:00")), InMemoryStorageBackend()
+        engine = make_engine(storage, clock, 1)
+        spec = ScheduleSpec(interval="1m")
+        await create_schedule(quick, spec, schedule_id="s", overlap_policy="allow_all", storage=storage)
+
+        async def look_slowly(*args: Any) -> Any:
+            if not seen:  # when the pause comes, something has become due that nobody has looked at
+                clock.move_to(clock.now() + MINUTE)
+                await pause_schedule("s", storage=storage)
+            schedule = await get_schedule("s", storage)
+            assert schedule is not None
+            seen.append(schedule.status)
+            return await look(*args)
+
+        monkeypatch.setattr(code, "look", look_slowly)
+        clock.move_to(clock.now() + MINUTE)
+        await take_up_due(engine)
+        assert await due_of(storage, "s") == [at("2026-01-01 00:01"), at("2026-01-01 00:02")]
+        assert seen == ["paused", "paused"]
+        await check_schedule_logs(storage)
+
+    asyncio.run(main())
+
+
+class PausedAsItNotes(Wrapper):
+    """Pauses the schedule just before a note of it is appended that says a run has ended."""
+
+    def __init__(self, inner: InMemoryStorageBackend, clock: VirtualClock) -> None:
+        super().__init__(inner)
+        self._clock = clock
+        self.paused = False
+
+    async def before(self, appends: Sequence[Append]) -> None:
+        for append in appends:
+            notes = any(event.type == "schedule_changed" for event in append.events)
+            if notes and not self.paused and await self._has_heard_of_an_end(append.run_id):
+                self.paused = True
+                self._clock.move_to(self._clock.now() + MINUTE)  # to a due time that is before the pause
+                await pause_schedule("s", storage=self.inner)
+
+    async def _has_heard_of_an_end(self, run_id: str) -> bool:
+        return any(event.type == "child_workflow_completed" for event in await self.inner.read(run_id))
+
+
+def test_a_note_that_was_worked_out_before_a_pause_and_is_appended_behind_it_does_not_hide_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[str] = []
+
+    async def main() -> None:
+        clock = VirtualClock(at("2026-01-01 00:00"))
+        storage = PausedAsItNotes(InMemoryStorageBackend(), clock)
+        make_engine(storage.inner, clock, 2)
+        engine = make_engine(storage, clock, 1)
+        spec = ScheduleSpec(interval="1m")
+        made = await create_schedule(
+            quick, spec, schedule_id="s", overlap_policy="allow_all", storage=storage
+        )
+
+        async def look_and_see(*args: Any) -> Any:
+            if storage.paused:
+                types = [str(event.type) for event in await storage.read(made.run_id)]
+                pause = max(n for n, name in enumerate(types) if name == "signal_received")
+                assert "schedule_changed" in types[pause:], "this is not what the test is about"
+                schedule = await get_schedule("s", storage)
+                assert schedule is not None
+                seen.append(schedule.status)
+            return await look(*args)
+
+        monkeypatch.setattr(code, "look", look_and_see)
+        clock.move_to(clock.now() + MINUTE)
+        while await take_up_due(engine):
+            pass
+        assert seen == ["paused"]
+        await check_schedule_logs(storage)
 
     asyncio.run(main())
 
