@@ -437,7 +437,7 @@ class StorageBackend(ABC):
         await self._delete(run_id, expected)
 
     async def feed(self, *, after: Position | None = None, limit: int = 1000) -> FeedPage:
-        """Events of all runs behind `after`, each once, in each run's order, none skipped.
+        """Events of all runs behind `after`, each once, in each run's order, none skipped; maybe not at once.
 
         Raises:
             FeedPositionLost: the position is no longer held.

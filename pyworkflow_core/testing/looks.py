@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..events import Event
 from ..record import RunRecord
-from ..storage import Answer, Append, StorageBackend, Unknown
-from .broken import LawBroken
+from ..storage import Answer, Append, FeedPage, Position, StorageBackend, Unknown
+from .broken import LawBroken, holds
 
 if TYPE_CHECKING:
     from .place import Place
@@ -18,6 +19,11 @@ T = TypeVar("T")
 
 _TRIES = 20
 _PATIENCE = 10.0
+_PAGES = 100
+LOOKS = 100
+"""How often one looks for events that a feed still holds back."""
+PAUSE = 0.05
+"""Seconds between two such looks."""
 
 
 async def event_ids(store: StorageBackend, run_id: str) -> list[str]:
@@ -52,16 +58,61 @@ async def claimed(place: Place, store: StorageBackend, limit: int = 100) -> list
     return sorted(claim.run_id for claim in claims)
 
 
-async def fed(store: StorageBackend) -> list[tuple[str, str]]:
-    """Run id and event id of every event in the feed; nothing where there is no feed."""
+async def follow(
+    store: StorageBackend,
+    *,
+    after: Position | None = None,
+    limit: int = 100,
+    until: Iterable[tuple[str, str]] = (),
+) -> FeedPage:
+    """All that the feed has behind `after`, page by page, as one page.
+
+    A feed may hold events back until it is sure of their order, be it because of a transaction
+    that the suite knows nothing of: an empty page is its end only when all that is wanted has
+    come, or nothing comes for a while.
+
+    Args:
+        store: a handle with a feed.
+        after: a position of the feed; its beginning if None.
+        limit: the most events of a page.
+        until: run id and event id of events that must be there.
+
+    Raises:
+        LawBroken: a page is longer than asked for, or the feed does not end.
+    """
+    found: list[Event] = []
+    missing = {*until}
+    most = _PAGES + len(missing)
+    pages = looks = 0
+    while pages < most:
+        page = await store.feed(after=after, limit=limit)
+        holds(len(page.events) <= limit, f"a page of at most {limit} events has {len(page.events)}")
+        found += page.events
+        missing -= {(event.run_id, event.event_id) for event in page.events}
+        if page.events:
+            looks = 0
+        elif missing and looks < LOOKS:
+            looks += 1
+            await asyncio.sleep(PAUSE)
+            after = page.position
+            continue
+        elif page.position == after:
+            return FeedPage(found, page.position)
+        pages += 1
+        after = page.position
+    raise LawBroken(f"the feed does not end after {most} pages")
+
+
+async def fed(store: StorageBackend, *until: tuple[str, str]) -> list[tuple[str, str]]:
+    """Run id and event id of every event in the feed; nothing where there is no feed.
+
+    Args:
+        store: a handle.
+        until: as for `follow`.
+    """
     if not store.capabilities.feed:
         return []
-    page = await store.feed()
-    found = []
-    while page.events:
-        found += [(event.run_id, event.event_id) for event in page.events]
-        page = await store.feed(after=page.position)
-    return found
+    return [(event.run_id, event.event_id) for event in (await follow(store, until=until)).events]
 
 
 async def settled(store: StorageBackend, append: Append) -> Answer:

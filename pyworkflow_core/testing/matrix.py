@@ -245,6 +245,12 @@ FAULTS: tuple[Fault, ...] = (
     Fault(ram_listing.LeaksDecodingErrors, 33, "raised UnicodeDecodeError"),
     Fault(ram_feed.PublishesAgain, 34, "all that the feed has, in pages of 1"),
     Fault(ram_feed.FeedsTheDeleted, 34, "the feed after one of two runs was deleted"),
+    Fault(
+        ram_feed.HoldsBackTheLast,
+        34,
+        "all that the feed has, in pages of 1",
+        also=(10, 35, 36, 37, 50, 56, 57),
+    ),
     Fault(ram_feed.SkipsWithinAppends, 34, "all that the feed has, in pages of 1", also=(35, 36, 37, 56)),
     Fault(ram_feed.PublishesBackwards, 35, "sequences in the feed of run 'r0'"),
     Fault(ram_feed.NumbersBeforeCommitting, 36, "a follower never got 1 of"),

@@ -52,6 +52,15 @@ class PublishesBackwards(RamStore):
             self._publish(state, append, event)
 
 
+class HoldsBackTheLast(RamStore):
+    """Shows an event when the next one comes: nobody can get in front of it then."""
+
+    def _feed_page(self, state: State, after: str | None, limit: int) -> FeedPage:
+        shown = state.copy()
+        del shown.feed[-1:]
+        return super()._feed_page(shown, after, limit)
+
+
 class SkipsWithinAppends(RamStore):
     """Counts appends in its positions, so that a page that ends within one skips the rest of it."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ...events import Event
 from ...storage import Conflict, LeaseChange, RunQuery, StorageBackend
 from ..appends import after, created, suspended
 from ..broken import holds, raises, same
+from ..looks import follow
 from ..place import Place
 from .given import due_run, given, ids, take, take_one
 from .registry import proves
@@ -142,18 +142,6 @@ async def a_deleted_sleeper_does_not_wake(place: Place) -> None:
     same(ids(await take(place, store)), ["c"], "claim when deleted runs would have been due")
 
 
-async def follow_feed(store: StorageBackend, position: str | None) -> list[Event]:
-    """The events behind a position, in small pages, to the end of the feed; gives up after many."""
-    events: list[Event] = []
-    for _ in range(100):
-        page = await store.feed(after=position, limit=2)
-        if not page.events:
-            break
-        events += page.events
-        position = page.position
-    return events
-
-
 @proves(56, needs=("feed",))
 async def the_feed_goes_on_after_a_delete(place: Place) -> None:
     """Around a delete the feed gives every event of the other runs, and those of the id's new run from 1."""
@@ -167,8 +155,9 @@ async def the_feed_goes_on_after_a_delete(place: Place) -> None:
     last = after(new.record, prefix="new-")
     await given(store, new)
     await given(store, last, after(kept.record))
+    ends = [("a", last.events[-1].event_id), ("b", after(kept.record).events[-1].event_id)]
     for position in (None, start):
-        events = await follow_feed(other, position)
+        events = (await follow(other, after=position, limit=2, until=ends)).events
         found = [event for event in events if event.event_id.startswith("new-")]
         same(found, [*new.events, *last.events], f"the new run's events in the feed after {position!r}")
         holds(after(kept.record).events[0] in events, "an event of another run is missing in the feed")

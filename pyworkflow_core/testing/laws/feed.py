@@ -13,11 +13,11 @@ from ..at_once import at_once
 from ..broken import LawBroken, holds, raises, same
 from ..child_place import ChildPlace
 from ..histories import committed, grown
+from ..looks import follow
 from ..place import Place
 from .registry import proves
 from .transactions import commit_within, glance, transaction_of
 
-_PATIENCE = 100
 GARBAGE = ("", " ", "x", "-1", "no position", "\0", "½", "\uff11\uff12", "\ud800", "'; --", "9" * 400)
 """What no backend hands out as a position."""
 
@@ -33,24 +33,18 @@ def in_order(events: Iterable[Event]) -> list[Event]:
 
 
 async def read_feed(
-    store: StorageBackend, after: str | None, limit: int, wanted: int
+    store: StorageBackend, after: str | None, limit: int, wanted: Iterable[Event]
 ) -> tuple[list[Event], str | None]:
-    """What the feed has behind a position, in pages, and the position behind it.
+    """What the feed has behind a position, in pages, and the position behind it; waits for what is wanted."""
+    until = [(event.run_id, event.event_id) for event in wanted]
+    page = await follow(store, after=after, limit=limit, until=until)
+    return page.events, page.position
 
-    A feed may hold events back for a moment, until it is sure of their order: an empty page is
-    its end only when `wanted` events have come, or none come for a while.
-    """
-    found: list[Event] = []
-    empty = 0
-    while empty < (1 if len(found) >= wanted else _PATIENCE):
-        page = await store.feed(after=after, limit=limit)
-        holds(len(page.events) <= limit, f"a page of {len(page.events)} events where {limit} were asked for")
-        if not page.events:
-            await asyncio.sleep(0.05 if len(found) < wanted else 0)
-        empty = 0 if page.events else empty + 1
-        found += page.events
-        after = page.position
-    return found, after
+
+def without(events: Iterable[Event], found: Sequence[Event]) -> list[Event]:
+    """Those of the events that are still to be found."""
+    seen = {(event.run_id, event.event_id) for event in found}
+    return [event for event in events if (event.run_id, event.event_id) not in seen]
 
 
 async def commit_all(store: StorageBackend, appends: Sequence[Append]) -> None:
@@ -71,7 +65,7 @@ async def the_feed_has_every_event_once(place: Place) -> None:
         await store.commit([created("a", event_id="rival"), batch[1]])  # a conflict and a resubmission
     expected = events_of(append for history in histories for append in history)
     for limit in (1, 2, 7, 1000):
-        found, _ = await read_feed(one, None, limit, len(expected))
+        found, _ = await read_feed(one, None, limit, expected)
         same(in_order(found), expected, f"all that the feed has, in pages of {limit}")
     same((await one.feed(limit=0)).events, [], "the feed, asked for no events")
 
@@ -84,12 +78,12 @@ async def the_feed_has_what_follows_a_deletion(place: Place) -> None:
     for batch in zip(old, kept, strict=True):
         await commit_all(store, batch)
     await store.delete("a", expected=old[-1].record.head)
-    found, _ = await read_feed(store, None, 2, len(events_of(kept)))
+    found, _ = await read_feed(store, None, 2, events_of(kept))
     same(in_order(found), events_of(kept), "the feed after one of two runs was deleted")
     new = created("a", incarnation="i2", event_id="n1")
     await commit_all(store, [new])
     expected = events_of([*kept, new])
-    found, _ = await read_feed(store, None, 2, len(expected))
+    found, _ = await read_feed(store, None, 2, expected)
     same(in_order(found), expected, "the feed after the deleted run's id was used again")
 
 
@@ -99,8 +93,8 @@ async def the_feed_keeps_the_order_of_each_run(place: Place) -> None:
     stores = await place.open_many(place.profile.racers)
     histories = [grown(f"r{n}", *(1, 5, 30) * 3) for n in range(len(stores))]
     await at_once(*(write_alone(s, h) for s, h in zip(stores, histories, strict=True)))
-    total = sum(history[-1].record.head for history in histories)
-    found, _ = await read_feed(stores[0], None, 7, total)
+    everything = events_of(append for history in histories for append in history)
+    found, _ = await read_feed(stores[0], None, 7, everything)
     for history in histories:
         run_id = history[0].run_id
         sequences = [event.sequence for event in found if event.run_id == run_id]
@@ -128,10 +122,10 @@ async def a_follower_misses_nothing_of_many_writers(place: Place) -> None:
         writers = at_once(*(write_batches(s, b) for s, b in zip(stores, batches, strict=True)))
         limit = place.random.choice((1, 3, 1000))
         _, (found, position) = await at_once(
-            end_after(writers, ended), follow(follower, position, limit, ended)
+            end_after(writers, ended), follow_while(follower, position, limit, ended)
         )
         expected = events_of(append for batch in batches for commit in batch for append in commit)
-        rest, position = await read_feed(follower, position, limit, len(expected) - len(found))
+        rest, position = await read_feed(follower, position, limit, without(expected, found))
         check_missed([*found, *rest], expected)
 
 
@@ -145,9 +139,9 @@ async def a_follower_misses_nothing_of_another_process(place: Place) -> None:
     ended = asyncio.Event()
     await child.say("go")
     writers = at_once(child.told(), *(write_batches(writer, batch) for batch in near))
-    _, (found, position) = await at_once(end_after(writers, ended), follow(store, None, 3, ended))
+    _, (found, position) = await at_once(end_after(writers, ended), follow_while(store, None, 3, ended))
     expected = events_of(a for batch in (*near, grown_batch("far", 3)) for commit in batch for a in commit)
-    rest, _ = await read_feed(store, position, 3, len(expected) - len(found))
+    rest, _ = await read_feed(store, position, 3, without(expected, found))
     check_missed([*found, *rest], expected)
 
 
@@ -159,10 +153,10 @@ async def a_follower_misses_nothing_of_a_transaction_that_ends_late(place: Place
     async with transaction_of(place, store) as within:
         await commit_within(store, late, within)
         await glance(other.commit(early))  # it may have to wait
-        found, position = await read_feed(follower, None, 10, 0)
+        found, position = await read_feed(follower, None, 10, ())
     await commit_all(other, early)
     expected = events_of([*late, *early])
-    rest, _ = await read_feed(follower, position, 10, len(expected) - len(found))
+    rest, _ = await read_feed(follower, position, 10, without(expected, found))
     check_missed([*found, *rest], expected)
 
 
@@ -193,7 +187,7 @@ async def end_after(writers: Awaitable[object], ended: asyncio.Event) -> None:
     ended.set()
 
 
-async def follow(
+async def follow_while(
     store: StorageBackend, position: str | None, limit: int, ended: asyncio.Event
 ) -> tuple[list[Event], str | None]:
     """Read page after page as quickly as possible, until the writers have ended."""
@@ -208,8 +202,7 @@ async def follow(
 
 def check_missed(found: Sequence[Event], expected: Sequence[Event]) -> None:
     """Break the law unless what was expected was found."""
-    seen = {(event.run_id, event.sequence) for event in found}
-    missed = [event for event in expected if (event.run_id, event.sequence) not in seen]
+    missed = without(expected, found)
     names = ", ".join(f"{event.sequence} of {event.run_id}" for event in missed[:5])
     holds(not missed, f"a follower never got {len(missed)} of {len(expected)} events, such as {names}")
 
@@ -229,7 +222,7 @@ async def every_handle_goes_on_from_a_position(place: Place) -> None:
     await commit_all(one, history[2:3])
     await commit_all(other, history[3:])
     for store in (other, one, other):
-        found, _ = await read_feed(store, begun.position, 2, 5)
+        found, _ = await read_feed(store, begun.position, 2, without(events_of(history), begun.events))
         whole = in_order([*begun.events, *found])
         same(whole, events_of(history), "the feed before and behind a position that was handed out before")
 
@@ -244,7 +237,7 @@ async def the_feed_goes_on_after_reopening(place: Place) -> None:
     begun = await store.feed(limit=4)
     store = await place.reopen(store)
     await commit_all(store, history[3:])
-    found, _ = await read_feed(store, begun.position, 2, 3)
+    found, _ = await read_feed(store, begun.position, 2, without(events_of(history), begun.events))
     same(in_order([*begun.events, *found]), events_of(history), "the feed before and after another opening")
 
 
@@ -256,7 +249,7 @@ async def a_position_that_was_never_handed_out_is_lost(place: Place) -> None:
     for position in GARBAGE:
         said = f"the feed after {position[:20]!r}, which is no position"
         await raises(FeedPositionLost, store.feed(after=position, limit=10), said)
-    found, _ = await read_feed(store, None, 10, 1)
+    found, _ = await read_feed(store, None, 10, created("a").events)
     same(found, list(created("a").events), "the feed from its beginning, after positions that are none")
 
 
@@ -268,7 +261,7 @@ async def a_position_of_elsewhere_hides_nothing(place: Place) -> None:
     long = grown("b", *[3] * 8)
     for append in long:
         await commit_all(other, [append])
-    _, position = await read_feed(other, None, 100, long[-1].record.head)
+    _, position = await read_feed(other, None, 100, events_of(long))
     await commit_all(store, [first])
     try:
         await store.feed(after=position, limit=10)
@@ -276,7 +269,7 @@ async def a_position_of_elsewhere_hides_nothing(place: Place) -> None:
         return
     for append in rest:
         await commit_all(store, [append])
-    found, _ = await read_feed(store, position, 10, 3)
+    found, _ = await read_feed(store, position, 10, events_of(rest))
     missed = [event for event in events_of(rest) if event not in found]
     same(missed, [], "events committed after another namespace's position was taken, and not found behind it")
 
@@ -295,9 +288,9 @@ async def a_position_before_a_deletion_is_good_or_lost(place: Place) -> None:
         await commit_all(store, [append])
     expected = [event for event in events_of([*kept, *further]) if event not in begun.events]
     try:
-        found, _ = await read_feed(store, begun.position, 2, len(expected))
+        found, _ = await read_feed(store, begun.position, 2, expected)
     except FeedPositionLost:
-        found, _ = await read_feed(store, None, 2, len(expected))
+        found, _ = await read_feed(store, None, 2, expected)
         found = [event for event in found if event not in begun.events]
     found = in_order(e for e in found if e.run_id != "b")
     same(found, in_order(expected), "the feed behind a position before a deletion")

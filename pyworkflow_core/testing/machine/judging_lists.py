@@ -52,7 +52,10 @@ async def judge_listing(session: Session, call: Call) -> None:
 async def judge_feed(session: Session, call: Call) -> None:
     """A page of the feed, or all that it has behind a position."""
     before = call.options.get("after")
-    chain = [*(session.pages[before.name] if before is not None else []), call.name]
+    behind = session.pages[before.name] if before is not None else []
+    chain = [*behind, call.name]
+    if call.method == "follow" and (wanted := _wanted(session, behind)):
+        call = Call(call.handle, call.method, (), {**call.options, "until": wanted}, call.name)
     page = await session.perform(call, FeedPositionLost, law=34 if before is None else 37)
     if isinstance(page, FeedPositionLost):
         said = "a position of the feed that a deletion made void"
@@ -73,6 +76,14 @@ async def judge_feed(session: Session, call: Call) -> None:
     session.pages[call.name] = chain
     text = show_call(call)
     session.lines.append(f"{call.name} = {text}" if session.needs(call.name) else text)
+
+
+def _wanted(session: Session, behind: list[str]) -> list[tuple[str, str]]:
+    """The last event of each run that a reader of these pages has not got: all others come before."""
+    got = {(event.run_id, event.event_id) for name in behind for event in session.names[name].events}
+    logs = [session.model.log(run_id) for run_id in sorted(session.model.runs)]
+    last = [(log[-1].run_id, log[-1].event_id) for log in logs if log]
+    return [event for event in last if event not in got]
 
 
 async def _check_feed(session: Session, call: Call, chain: list[str], run_id: str, mine: list[Event]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...record import RunRecord
-from ...storage import Answer, FeedPage, Position, Refused, RunQuery, StorageBackend
+from ...storage import Answer, Refused, RunQuery, StorageBackend
 from ..broken import LawBroken, holds
 
 _PAGES = 100
@@ -30,23 +30,6 @@ async def listed(
             return found
         cursor = page.cursor
     raise LawBroken(f"a listing does not end after {_PAGES} pages")
-
-
-async def follow(store: StorageBackend, *, after: Position | None = None, limit: int = 100) -> FeedPage:
-    """All that the feed has behind `after`, page by page, as one page.
-
-    Raises:
-        LawBroken: a page is longer than asked for, or the feed does not end.
-    """
-    found: list[Any] = []
-    for _ in range(_PAGES):
-        page = await store.feed(after=after, limit=limit)
-        holds(len(page.events) <= limit, f"a page of at most {limit} events has {len(page.events)}")
-        found += page.events
-        if not page.events and page.position == after:
-            return FeedPage(found, page.position)
-        after = page.position
-    raise LawBroken(f"the feed does not end after {_PAGES} pages")
 
 
 def answered(answers: Sequence[Answer]) -> list[Any]:

@@ -15,6 +15,7 @@ from msgspec import Struct
 from ...record import evolve
 from ...storage import Append, StorageBackend
 from ..broken import LawBroken, same
+from ..looks import follow
 from ..place import Place
 from . import reading
 from .model import Model
@@ -28,9 +29,9 @@ FAR = 10_000_000_000_000_000
 _SECONDS = 60
 _WORDS: dict[str, tuple[Callable[..., Awaitable[Any]], int]] = {
     "listed": (reading.listed, 30),
-    "follow": (reading.follow, 34),
+    "follow": (follow, 34),
 }
-"""Words of `reading`, and the law that is broken if they do not end."""
+"""Words that take the handle first, and the law that is broken if they do not end."""
 
 
 class Touch(Struct, frozen=True):

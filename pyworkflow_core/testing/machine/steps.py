@@ -57,7 +57,7 @@ class Make(Struct, frozen=True):
 class Call(Struct, frozen=True):
     """``name = await handle.method(*args, **options)``.
 
-    The methods ``listed`` and ``follow`` are those of `reading`, which take the handle first.
+    The methods ``listed`` of `reading` and ``follow`` of `looks` take the handle first.
     """
 
     handle: str

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+import asyncpg
 import pytest
 
 from pyworkflow_core.storage import StorageBackend
@@ -122,3 +125,32 @@ def test_a_server_that_is_killed_loses_nothing_acknowledged(name: str, own_serve
     subject.restart_command = server.restart_command
     report = run(subject, laws=[46], profile="quick")
     assert "server 1/1" in report.line
+
+
+@pytest.mark.kills
+@pytest.mark.timeout(300)
+def test_what_others_write_on_the_server_breaks_no_law_of_the_feed(own_server: Any) -> None:
+    """On PostgreSQL each of their transactions holds the feed back until it ends."""
+    url = own_server("postgresql").url
+
+    async def disturb() -> None:
+        connection = await asyncpg.connect(url)
+        try:
+            while not done.is_set():
+                await connection.execute("BEGIN; SELECT pg_current_xact_id()")
+                await asyncio.sleep(0.1)
+                await connection.execute("ROLLBACK")
+                await asyncio.sleep(0.05)
+        finally:
+            await connection.close()
+
+    done = threading.Event()
+    other = threading.Thread(target=asyncio.run, args=[disturb()])
+    other.start()
+    try:
+        subject = PostgresqlSubject(f"{url}?feed=1")
+        report = run(subject, laws=[6, 10, 34, 35, 36, 37, 50, 56, 57], profile="quick", seed=0)
+    finally:
+        done.set()
+        other.join()
+    assert {result.law: result.broken for result in report.results if result.broken} == {}

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from pyworkflow_core.events import Event
+from pyworkflow_core.testing.looks import follow
 
 pytestmark = pytest.mark.kills
 
@@ -22,8 +23,8 @@ COMMITS = int(os.environ.get("PYWORKFLOW_TEST_COMMITS", "30"))
 RUNS = 12
 
 
-async def follow(store: Any, ended: asyncio.Event) -> list[Event]:
-    """The feed, read as it grows."""
+async def follow_while(store: Any, ended: asyncio.Event) -> tuple[list[Event], str | None]:
+    """The feed, read as it grows, and the position behind it."""
     found: list[Event] = []
     position = None
     while True:
@@ -33,7 +34,7 @@ async def follow(store: Any, ended: asyncio.Event) -> list[Event]:
         position = page.position
         if not page.events:
             if last:
-                return found
+                return found, position
             await asyncio.sleep(0.005)
 
 
@@ -48,12 +49,16 @@ async def race(database: Any) -> tuple[list[dict[str, Any]], list[Event], dict[s
         for child in children:
             assert await child.stdout.readline() == b"ready\n"
         ended = asyncio.Event()
-        following = asyncio.create_task(follow(store, ended))
+        following = asyncio.create_task(follow_while(store, ended))
         outputs = await asyncio.gather(*[child.communicate(b"go\n") for child in children])
         assert [child.returncode for child in children] == [0] * PROCESSES
         ended.set()
         logs = {f"r{n}": await store.read(f"r{n}") for n in range(RUNS)}
-        return [json.loads(out) for out, _ in outputs], await following, logs
+        found, position = await following
+        seen = {(event.run_id, event.event_id) for event in found}
+        last = [(run_id, log[-1].event_id) for run_id, log in logs.items() if log]
+        rest = await follow(store, after=position, until=[event for event in last if event not in seen])
+        return [json.loads(out) for out, _ in outputs], [*found, *rest.events], logs
 
 
 @pytest.mark.timeout(600)

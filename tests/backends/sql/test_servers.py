@@ -14,6 +14,7 @@ from pyworkflow_core.errors import FeedPositionLost, StorageUnavailable
 from pyworkflow_core.plugins import open_storage
 from pyworkflow_core.storage import Committed, Unknown
 from pyworkflow_core.testing.appends import after, created
+from pyworkflow_core.testing.looks import follow
 from pyworkflow_sql import migrate
 from pyworkflow_sql.scripts import Call, Script
 from pyworkflow_sql.server import _TRIES, Fault
@@ -175,7 +176,8 @@ def test_a_pooler_without_sessions_is_enough(pgbouncer: Any) -> None:
                 )
                 assert sorted(c.run_id for some in claims for c in some) == sorted(a.run_id for a in firsts)
                 await asyncio.gather(*[store.read(a.run_id) for a in firsts])
-                assert len((await store.feed()).events) == 24
+                page = await follow(store, until=[(a.run_id, "e1") for a in firsts])
+                assert len(page.events) == 24
             finally:
                 await store.drop()
 
@@ -195,16 +197,16 @@ def test_a_feed_goes_on_after_a_restore_on_a_younger_server(postgresql: Any) -> 
         first = created("a")
         async with open_storage(f"{postgresql.url}?namespace={namespace}&feed=1") as store:
             await store.commit([first])
-            before = (await store.feed()).position
+            before = (await follow(store, until=[("a", "e1")])).position
             await store._transact(lambda: age(store))  # type: ignore[attr-defined]
         async with open_storage(f"{postgresql.url}?namespace={namespace}") as store:
             try:
                 with pytest.raises(FeedPositionLost):
                     await store.feed(after=before)
-                page = await store.feed()
+                page = await follow(store, until=[("a", "e1")])
                 assert len(page.events) == 1
                 await store.commit([after(first.record), created("b")])
-                rest = await store.feed(after=page.position)
+                rest = await follow(store, after=page.position, until=[("a", "e2"), ("b", "e1")])
                 assert [(e.run_id, e.sequence) for e in rest.events] == [("a", 2), ("b", 1)]
             finally:
                 await store.drop()  # type: ignore[attr-defined]

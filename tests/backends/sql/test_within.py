@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from pyworkflow_core.errors import StorageUnavailable
 from pyworkflow_core.storage import Committed, Conflict
 from pyworkflow_core.testing.appends import after, created
+from pyworkflow_core.testing.looks import follow
 
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "mariadb": "mysql+asyncmy"}
 
@@ -47,7 +48,7 @@ def test_an_append_shares_the_fate_of_the_users_transaction(database: Any, feed:
                 assert count.scalar() == 1
             assert [e.sequence for e in await store.read("a")] == [1, 2]
             if feed:
-                page = await store.feed()
+                page = await follow(store, until=[("b", "e1"), ("a", "e2")])
                 assert [(e.run_id, e.sequence) for e in page.events] == [("a", 1), ("b", 1), ("a", 2)]
             async with engine.begin() as connection:
                 await connection.execute(text(f"DROP TABLE {table}"))

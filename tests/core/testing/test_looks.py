@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from pyworkflow_core.storage import Append, Committed, Unknown
+from pyworkflow_core.storage import Append, Committed, FeedPage, Unknown
 from pyworkflow_core.testing import LawBroken, Place
 from pyworkflow_core.testing.appends import after, created, suspended
 from pyworkflow_core.testing.hosts.ram import RamStore
@@ -16,6 +16,7 @@ from pyworkflow_core.testing.looks import (
     claimed,
     event_ids,
     fed,
+    follow,
     head_of,
     meanwhile,
     outcome,
@@ -55,6 +56,35 @@ def test_looks_show_what_a_handle_shows() -> None:
             assert await fed(store) == [("b", "e1"), ("a", "e1"), ("a", "e2")]
             assert await claimed(place, store) == ["b"]
             assert await claimed(place, store) == []
+
+    asyncio.run(main())
+
+
+def test_a_reader_of_the_feed_waits_for_what_must_be_there_and_for_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Late(RamStore):
+        """Shows one event more from look to look."""
+
+        looks = 0
+
+        async def feed(self, *, after: str | None = None, limit: int = 1000) -> FeedPage:
+            self.looks += 1
+            return await super().feed(after=after, limit=min(limit, self.looks % 2))
+
+    monkeypatch.setattr("pyworkflow_core.testing.looks.PAUSE", 0)
+
+    async def main() -> None:
+        async with Late("late") as store:
+            first = created("a")
+            await store.commit([first])
+            await store.commit([after(first.record), created("b")])
+            page = await follow(store, until=[("a", "e2"), ("b", "e1")])
+            assert [(e.run_id, e.event_id) for e in page.events] == [("a", "e1"), ("a", "e2"), ("b", "e1")]
+            store.looks = 0
+            await follow(store, after=page.position, until=[("c", "e1")])
+            assert store.looks > 100
+        RamStore.forget("late")
 
     asyncio.run(main())
 

@@ -9,13 +9,14 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 import pytest
 from hypothesis import configuration
 
-from pyworkflow_core.storage import Capabilities, Claim, StorageBackend
-from pyworkflow_core.testing import PROFILES, Clock, LawBroken, Subject, UrlSubject, teeth
+from pyworkflow_core.storage import Capabilities, Claim, FeedPage, Position, StorageBackend
+from pyworkflow_core.testing import PROFILES, Clock, LawBroken, Subject, UrlSubject, Verdict, run, teeth
 from pyworkflow_core.testing.machine import run_programs
 from pyworkflow_core.testing.machine.running import _home
 from pyworkflow_core.testing.runner import look_at
@@ -127,6 +128,37 @@ class ServerClockSubject(Subject):
 
 def test_a_backend_with_a_clock_of_its_own_is_not_asked_for_exact_moments() -> None:
     assert [error.program for error in look(ServerClockSubject())] == []
+
+
+class HoldsBack(InMemoryStorageBackend):
+    """Shows an event at the second look that could show it, as if another transaction were under way."""
+
+    asked_for: ClassVar[set[tuple[str, str, str]]] = set()
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._name = name
+
+    async def _feed(self, after: Position | None, limit: int) -> FeedPage:
+        page = await super()._feed(after, limit)
+        places = [(self._name, event.run_id, event.event_id) for event in page.events]
+        new = [n for n, place in enumerate(places) if place not in self.asked_for]
+        self.asked_for.update(places)
+        return await super()._feed(after, new[0]) if new else page
+
+
+class HoldsBackSubject(Subject):
+    @asynccontextmanager
+    async def open(self, namespace: str, clock: Clock) -> AsyncIterator[StorageBackend]:
+        async with HoldsBack(namespace) as store:
+            yield store
+
+
+def test_a_feed_may_hold_events_back_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyworkflow_core.testing.looks.PAUSE", 0.001)
+    assert [error.program for error in look(HoldsBackSubject())] == []
+    report = run(HoldsBackSubject(), profile="quick", seed=0, laws=(6, 10, 34, 35, 36, 37, 50, 56, 57))
+    assert {result.verdict for result in report.results} == {Verdict.PASSED}
 
 
 class Undeletable(InMemoryStorageBackend):
