@@ -12,6 +12,7 @@ from pyworkflow_core.testing.appends import after, created, suspended
 from pyworkflow_core.testing.hosts.ram import RamStore
 from pyworkflow_core.testing.hosts.subjects import RamSubject
 from pyworkflow_core.testing.looks import (
+    LOOKS,
     bodies,
     claimed,
     event_ids,
@@ -82,8 +83,11 @@ def test_a_reader_of_the_feed_waits_for_what_must_be_there_and_for_nothing_else(
             page = await follow(store, until=[("a", "e2"), ("b", "e1")])
             assert [(e.run_id, e.event_id) for e in page.events] == [("a", "e1"), ("a", "e2"), ("b", "e1")]
             store.looks = 0
-            await follow(store, after=page.position, until=[("c", "e1")])
-            assert store.looks > 100
+            end = FeedPage([], page.position)
+            assert await follow(store, after=page.position) == end
+            assert store.looks == 1
+            assert await follow(store, after=page.position, until=[("c", "e1")]) == end
+            assert store.looks == 1 + LOOKS + 1
         RamStore.forget("late")
 
     asyncio.run(main())
